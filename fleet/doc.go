@@ -2,7 +2,9 @@
 // or a fixed list of addresses, into immutable snapshots of instances. It
 // decides nothing about requests.
 //
-// A Watcher owns one goroutine per watched Consul service, all started by Run
-// and all finished when Run returns. Readers take a Snapshot from one atomic
-// pointer and may keep it as long as they like.
+// A Consul owns one goroutine per watched service name, all started by Run
+// and all finished when Run returns. Each of them owns its own query index and
+// backoff; what they learn meets under one lock in publish, which alone writes
+// the snapshot pointer. Readers take a Snapshot from that one atomic pointer
+// and may keep it as long as they like.
 package fleet

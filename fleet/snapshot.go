@@ -31,7 +31,8 @@ func (i *Instance) Usable() bool { return i.Unusable == "" }
 type Snapshot struct {
 	Instances []*Instance
 	// At is when the source last confirmed this view. An old one means that
-	// the source cannot be reached and the last good view is being kept.
+	// the source cannot be reached and the last good view is being kept. Zero
+	// means a fixed list, which never gets old.
 	At time.Time
 }
 
