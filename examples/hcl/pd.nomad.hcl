@@ -160,15 +160,35 @@ job "pd" {
       max     = 4
 
       policy {
-        evaluation_interval = "10s"
-        cooldown            = "5m"
+        evaluation_interval  = "10s"
+        cooldown_on_scale_up = "3m" # longer than a load takes, or the same server is asked for twice
+        cooldown             = "5m"
 
+        # Prompts that wait, in the whole group. More than target for each server:
+        # grow. Shrink only if the highest point of query_window allows it.
         check "queue" {
-          source = "vllm"
-          query  = "queue_depth/prefill/pd"
+          source       = "vllm"
+          query        = "queue_depth/prefill/pd"
+          query_window = "1m"
 
           strategy "vllm-pd" {
-            target = "4"
+            target         = 4
+            max_scale_up   = 2
+            max_scale_down = 1
+          }
+        }
+
+        # Without a queue the servers may still be busy: do not shrink so far that
+        # the rest would run too much each. max_scale_up = 0: never a reason to grow.
+        check "running" {
+          source       = "vllm"
+          query        = "requests_running/prefill/pd"
+          query_window = "1m"
+
+          strategy "vllm-pd" {
+            target         = 8
+            max_scale_up   = 0
+            max_scale_down = 1
           }
         }
       }
@@ -281,15 +301,48 @@ job "pd" {
       max     = 10
 
       policy {
-        evaluation_interval = "10s"
-        cooldown            = "5m"
+        evaluation_interval  = "10s"
+        cooldown_on_scale_up = "3m"
+        cooldown             = "5m"
 
         check "queue" {
-          source = "vllm"
-          query  = "queue_depth/decode/pd"
+          source       = "vllm"
+          query        = "queue_depth/decode/pd"
+          query_window = "1m"
 
           strategy "vllm-pd" {
-            target = "4"
+            target         = 4
+            max_scale_up   = 2
+            max_scale_down = 1
+          }
+        }
+
+        # target: the answers that one decode writes at once at a token rate that
+        # your users accept.
+        check "running" {
+          source       = "vllm"
+          query        = "requests_running/decode/pd"
+          query_window = "1m"
+
+          strategy "vllm-pd" {
+            target         = 64
+            max_scale_up   = 2
+            max_scale_down = 1
+          }
+        }
+
+        # Mean time of a KV transfer. The decodes fetch, so it is measured here, and
+        # more of them have more links to fetch over. If it stays high, look first
+        # whether the transfers go over TCP instead of RDMA.
+        check "kv_transfer" {
+          source       = "vllm"
+          query        = "kv_transfer_latency/decode/pd"
+          query_window = "1m"
+
+          strategy "vllm-pd" {
+            target         = "250ms"
+            max_scale_up   = 1
+            max_scale_down = 1
           }
         }
       }
