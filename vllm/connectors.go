@@ -4,21 +4,21 @@ import "slices"
 
 // Names of vLLM's KV connectors, as its factory registers them.
 const (
-	NixlConnector           = "NixlConnector" // an alias of NixlPullConnector
-	NixlPullConnector       = "NixlPullConnector"
-	NixlPushConnector       = "NixlPushConnector"
-	LMCacheConnectorV1      = "LMCacheConnectorV1"
-	LMCacheMPConnector      = "LMCacheMPConnector"
-	MooncakeConnector       = "MooncakeConnector"
-	MooncakeStoreConnector  = "MooncakeStoreConnector"
-	OffloadingConnector     = "OffloadingConnector"
-	SimpleCPUOffload        = "SimpleCPUOffloadConnector"
-	MultiConnector          = "MultiConnector"
-	MoRIIOConnector         = "MoRIIOConnector"
-	FlexKVConnectorV1       = "FlexKVConnectorV1"
-	DecodeBenchConnector    = "DecodeBenchConnector"
-	ExampleConnector        = "ExampleConnector"
-	ExampleHiddenStates = "ExampleHiddenStatesConnector"
+	NixlConnector          = "NixlConnector" // an alias of NixlPullConnector
+	NixlPullConnector      = "NixlPullConnector"
+	NixlPushConnector      = "NixlPushConnector"
+	LMCacheConnectorV1     = "LMCacheConnectorV1"
+	LMCacheMPConnector     = "LMCacheMPConnector"
+	MooncakeConnector      = "MooncakeConnector"
+	MooncakeStoreConnector = "MooncakeStoreConnector"
+	OffloadingConnector    = "OffloadingConnector"
+	SimpleCPUOffload       = "SimpleCPUOffloadConnector"
+	MultiConnector         = "MultiConnector"
+	MoRIIOConnector        = "MoRIIOConnector"
+	FlexKVConnectorV1      = "FlexKVConnectorV1"
+	DecodeBenchConnector   = "DecodeBenchConnector"
+	ExampleConnector       = "ExampleConnector"
+	ExampleHiddenStates    = "ExampleHiddenStatesConnector"
 )
 
 // Connectors lists every connector name that vLLM registers, sorted.
