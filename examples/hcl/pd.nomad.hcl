@@ -1,8 +1,8 @@
 # One model behind one OpenAI-compatible address, prefill and decode on
 # separate vLLM servers.
 #
-#   nomad job run pd.nomad.hcl
-#   nomad job run -var prefill_count=4 -var decode_count=8 pd.nomad.hcl
+#   nomad job run FILE
+#   nomad job run -var decode_count=10 FILE
 #
 # What to look at before it runs on your cluster:
 #   - the variables below: model, engine_args and compat belong together;
@@ -15,6 +15,8 @@
 # driver's `command`), the device plugin nomad-device-nvidia, and a Consul agent.
 # Prefill and decode must reach each other on any TCP port: besides the ports
 # below, the KV cache travels on ports that the transfer library picks itself.
+# The scaling blocks take effect once a Nomad autoscaler with the plugins of
+# nomad-autoscaler-vllm runs; without it the counts stay as they are.
 
 variable "model" {
   description = "Model name or path, letter for letter the same for all servers; clients send it as \"model\"."
@@ -25,11 +27,7 @@ variable "model" {
 variable "engine_args" {
   description = "vLLM arguments of every server; what differs between the roles stands in the groups."
   type        = list(string)
-  default = [
-    "--max-model-len=8192",
-    "--gpu-memory-utilization=0.90",
-    "--shutdown-timeout=20",
-  ]
+  default     = ["--max-model-len=8192", "--gpu-memory-utilization=0.90"]
 }
 
 # vLLM refuses a handoff between servers that differ in version, dtype,
@@ -205,7 +203,7 @@ job "pd" {
         model = var.model
         role  = "prefill"
         port  = "http"
-        args  = concat(var.engine_args, ["--max-num-batched-tokens=8192"])
+        args  = concat(var.engine_args, ["--shutdown-timeout=20", "--max-num-batched-tokens=8192"])
 
         kv_transfer {
           connector         = "NixlConnector"
@@ -356,7 +354,7 @@ job "pd" {
         model = var.model
         role  = "decode"
         port  = "http"
-        args  = concat(var.engine_args, ["--max-num-seqs=256"])
+        args  = concat(var.engine_args, ["--shutdown-timeout=20", "--max-num-seqs=256"])
 
         kv_transfer {
           connector         = "NixlConnector"

@@ -1,0 +1,99 @@
+package jobspec
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/zclconf/go-cty/cty"
+)
+
+//go:embed pd.nomad.hcl.tmpl
+var jobTemplate string
+
+// page is what the template sees: the service, and what follows from it.
+type page struct {
+	Service
+	Load     string // a server's time to become healthy
+	Progress string // progress_deadline: Nomad wants it longer than Load
+	Drain    int    // --shutdown-timeout, seconds
+	Kill     string // kill_timeout: the drain, and time to die in
+}
+
+// Render writes the Nomad job file of a service that ParseService returned.
+// The same service gives the same bytes, formatted as `nomad fmt` would.
+func Render(s Service) ([]byte, error) {
+	load, err := time.ParseDuration(s.Timeouts.Load)
+	if err != nil {
+		return nil, fmt.Errorf("timeouts.load: %w", err)
+	}
+	drain, err := time.ParseDuration(s.Timeouts.Drain)
+	if err != nil {
+		return nil, fmt.Errorf("timeouts.drain: %w", err)
+	}
+	t, err := template.New("pd.nomad.hcl").Funcs(template.FuncMap{
+		"q":     quote,
+		"list":  list,
+		"args":  roleArgs,
+		"query": func(metric, group, job string) string { return quote(metric + "/" + group + "/" + job) },
+	}).Parse(jobTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("parse the job template: %w", err)
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, page{
+		Service:  s,
+		Load:     short(load),
+		Progress: short(load + 5*time.Minute),
+		Drain:    int(drain / time.Second),
+		Kill:     short(drain + 10*time.Second),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fill the job template: %w", err)
+	}
+	return hclwrite.Format(out.Bytes()), nil
+}
+
+// quote writes a string as an HCL literal, so that no value can end the string
+// or start an interpolation.
+func quote(s string) string { return string(hclwrite.TokensForValue(cty.StringVal(s)).Bytes()) }
+
+// list writes strings as an HCL list: on one line if short, else one a line.
+func list(items []string) string {
+	quoted := make([]string, len(items))
+	for i, s := range items {
+		quoted[i] = quote(s)
+	}
+	line := "[" + strings.Join(quoted, ", ") + "]"
+	if len(line) <= 72 {
+		return line
+	}
+	return "[\n" + strings.Join(quoted, ",\n") + ",\n]"
+}
+
+// roleArgs are the vLLM arguments of one role that the template adds to
+// engine_args: the group's own, and those that follow from the description.
+func roleArgs(p page, g *Group) string {
+	args := []string{fmt.Sprintf("--shutdown-timeout=%d", p.Drain)}
+	if _, written, _ := GPUs(slices.Concat(p.EngineArgs, g.Args)); !written && g.GPUs > 1 {
+		args = append(args, fmt.Sprintf("--tensor-parallel-size=%d", g.GPUs))
+	}
+	return list(append(args, g.Args...))
+}
+
+// short writes a duration the way people do: "10m", "1h30m", "45s".
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
