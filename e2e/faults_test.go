@@ -1,0 +1,168 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	nomadapi "github.com/hashicorp/nomad/api"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/dev/cluster"
+	"github.com/nomad-vllm/nomad-vllm/dev/demo"
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/pd"
+)
+
+// eventually polls until ok says yes, bounded by limit.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	require.Eventually(t, ok, limit, 250*time.Millisecond, what)
+}
+
+// pick returns one usable instance of the role.
+func (s *suite) pick(t *testing.T, role pd.Role) *fleet.Instance {
+	for _, i := range s.instances(t) {
+		if i.Role == role && i.Usable() {
+			return i
+		}
+	}
+	require.Fail(t, "no usable instance", role)
+	return nil
+}
+
+// load sends requests through the router from several clients until stop is
+// closed, and returns each request's failure.
+func (s *suite) load(ctx context.Context, clients int, stop <-chan struct{}) (served int, failures []error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, err := demo.Ask(ctx, s.router, chat(longPrompt(fmt.Sprintf("c%dn%d", c, n), 400), 16, ""))
+				mu.Lock()
+				served++
+				if err != nil {
+					failures = append(failures, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return served, failures
+}
+
+func prefillKilled(t *testing.T, s *suite) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	victim := s.pick(t, pd.RolePrefill)
+	pid := enginePID(t, victim)
+	stop, finished := make(chan struct{}), make(chan struct{})
+	var served int
+	var failures []error
+	go func() {
+		defer close(finished)
+		served, failures = s.load(ctx, 4, stop)
+	}()
+	time.AfterFunc(2*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	eventually(t, 30*time.Second, "Nomad restarts the prefill", func() bool {
+		return s.restarts(t, victim.Meta.Alloc) == 1
+	})
+	eventually(t, 60*time.Second, "the prefill is healthy again", func() bool {
+		return s.usable(t)[pd.RolePrefill] == 2
+	})
+	close(stop)
+	<-finished
+	require.Empty(t, failures)
+	require.Greater(t, served, 20)
+	t.Logf("%d requests, none lost", served)
+	require.NotEqual(t, pid, enginePID(t, victim))
+}
+
+func (s *suite) restarts(t *testing.T, alloc string) int {
+	a, _, err := s.Nomad.Allocations().Info(alloc, nil)
+	require.NoError(t, err)
+	n := 0
+	for _, ts := range a.TaskStates {
+		n += int(ts.Restarts)
+	}
+	return n
+}
+
+func agentKilled(t *testing.T, s *suite) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	pids := map[string]int{}
+	for _, i := range s.instances(t) {
+		pids[i.ID] = enginePID(t, i)
+	}
+	restarts := s.allRestarts(t)
+	s.KillNomad()
+	_, err := demo.Ask(ctx, s.router, chat(longPrompt("agentless", 300), 16, ""))
+	require.NoError(t, err, "the servers and the router outlive the agent")
+	require.NoError(t, s.StartNomad(ctx))
+	eventually(t, 60*time.Second, "every allocation runs again", func() bool {
+		for _, g := range []string{"prefill", "decode"} {
+			for _, a := range s.allocs(t, g) {
+				if a.ClientStatus != nomadapi.AllocClientStatusRunning {
+					return false
+				}
+			}
+		}
+		return len(s.allocs(t, "decode")) == 6
+	})
+	for _, i := range s.instances(t) {
+		require.Equal(t, pids[i.ID], enginePID(t, i), "%s was not restarted", i.ID)
+	}
+	require.Equal(t, restarts, s.allRestarts(t), "nothing was restarted")
+	// Recovered means supervised: a task that dies now is noticed.
+	victim := s.pick(t, pd.RoleDecode)
+	require.NoError(t, syscall.Kill(pids[victim.ID], syscall.SIGKILL))
+	eventually(t, 30*time.Second, "the death of a recovered server is noticed", func() bool {
+		return s.restarts(t, victim.Meta.Alloc) == 1
+	})
+	eventually(t, 60*time.Second, "it is healthy again", func() bool { return s.usable(t)[pd.RoleDecode] == 6 })
+}
+
+func (s *suite) allRestarts(t *testing.T) (n int) {
+	for _, g := range []string{"prefill", "decode"} {
+		for _, a := range s.allocs(t, g) {
+			n += s.restarts(t, a.ID)
+		}
+	}
+	return n
+}
+
+func jobStop(t *testing.T, s *suite) {
+	_, _, err := s.Nomad.Jobs().Deregister("pd", false, nil)
+	require.NoError(t, err)
+	eventually(t, 90*time.Second, "every allocation ends", func() bool {
+		all, _, err := s.Nomad.Jobs().Allocations("pd", true, nil)
+		require.NoError(t, err)
+		for _, a := range all {
+			if a.ClientStatus == nomadapi.AllocClientStatusRunning || a.ClientStatus == nomadapi.AllocClientStatusPending {
+				return false
+			}
+		}
+		return true
+	})
+	left, err := cluster.Leftovers(s.StateDir())
+	require.NoError(t, err)
+	for _, l := range left {
+		require.NotContains(t, l, " serve ", "an engine is left")
+		require.NotContains(t, l, "shim", "a supervisor is left")
+		require.NotContains(t, l, "pd-router", "a router is left")
+	}
+	require.Empty(t, s.instances(t), "Consul has forgotten all of them")
+}

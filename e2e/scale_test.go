@@ -1,0 +1,60 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/pd"
+)
+
+// prefillScales loads the prefill servers with long prompts of one output
+// token each until the autoscaler adds one, and looks whether decode stayed.
+func prefillScales(t *testing.T, s *suite) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	require.Equal(t, 2, s.count(t, "prefill"))
+	loadCtx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	var urls []string
+	for _, i := range s.instances(t) {
+		if i.Role == pd.RolePrefill {
+			urls = append(urls, i.URL)
+		}
+	}
+	for c := range 96 {
+		wg.Go(func() {
+			for n := 0; loadCtx.Err() == nil; n++ {
+				leg1(loadCtx, urls[c%len(urls)], longPrompt(fmt.Sprintf("load%dx%d", c, n), 6000))
+			}
+		})
+	}
+	eventually(t, 90*time.Second, "prefill grows", func() bool { return s.count(t, "prefill") > 2 })
+	stop()
+	wg.Wait()
+	require.Equal(t, 6, s.count(t, "decode"), "decode is left alone")
+	t.Logf("prefill grew to %d, decode stayed at %d", s.count(t, "prefill"), s.count(t, "decode"))
+	eventually(t, 60*time.Second, "the new prefill is healthy", func() bool {
+		return s.usable(t)[pd.RolePrefill] == s.count(t, "prefill")
+	})
+}
+
+// leg1 asks a prefill directly, as a router does; the answer does not matter.
+func leg1(ctx context.Context, url, prompt string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/chat/completions", strings.NewReader(chat(prompt, 1, "")))
+	if err != nil {
+		return
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		closeBody(resp.Body)
+	}
+}
