@@ -110,6 +110,10 @@ fit() {
 	"$py" "$here/stubs.py" "$("$py" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/torch/lib" >>"$log"
 	"$py" "$here/patch.py" >>"$log"
 	"$py" -c 'import torch; assert not torch.cuda.is_available()' 2>>"$log" || die "torch does not start: see $log"
+	say 3 "import vLLM once, so that servers find it compiled"
+	env -u PYTHONDONTWRITEBYTECODE -u PYTHONPYCACHEPREFIX HOME="$dir/home" HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 \
+		"$py" -c 'import vllm.entrypoints.openai.api_server, vllm.v1.worker.cpu_worker, transformers.models.llama
+import vllm.distributed.kv_transfer.kv_connector.v1.nixl' >>"$log" 2>&1 || die "vLLM does not start: see $log"
 }
 
 model() {
@@ -154,7 +158,7 @@ trap 'exit 143' TERM
 mkdir -p "$dir/tmp"
 python=$(find_python)
 venv_of="$(digest "$lock") $("$python" -V 2>&1) $dir"
-fit_of="$venv_of $(digest "$here/stubs.py" "$here/patch.py")"
+fit_of="$venv_of $(digest "$here/stubs.py" "$here/patch.py" "${BASH_SOURCE[0]}")"
 if ! stamped packages "$venv_of" || ! "$dir/venv/bin/python" -c '' 2>/dev/null; then
 	say 1 "check python, gcc, binutils, disk"
 	check_tools
