@@ -93,7 +93,9 @@ func Ready(ctx context.Context, router string) error {
 			return err
 		}
 		if resp, err := http.DefaultClient.Do(req); err != nil {
-			last = err.Error()
+			if ctx.Err() == nil { // our own giving up is not the router's answer
+				last = err.Error()
+			}
 		} else {
 			b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 			resp.Body.Close()
