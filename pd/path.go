@@ -22,6 +22,7 @@ const (
 	ReasonNoPrefillInstance  Reason = "no_prefill_instance" // no usable prefill for the model and compat
 	ReasonPrefillFailed      Reason = "prefill_failed"      // every prefill leg that was tried failed
 	ReasonNoTransferParams   Reason = "no_transfer_params"  // the prefill answered 200 without usable kv_transfer_params
+	ReasonHandoffFailed      Reason = "handoff_failed"      // the decode could not take over what a prefill had ready
 	ReasonShortPrompt        Reason = "short_prompt"        // disaggregation would not pay
 	ReasonCachedPrefix       Reason = "cached_prefix"       // the decode already holds most of the prompt
 )
@@ -31,6 +32,6 @@ func Reasons() []Reason {
 	return []Reason{
 		ReasonMultipleChoices, ReasonListPrompt, ReasonUnsupportedRequest,
 		ReasonNoPrefillInstance, ReasonPrefillFailed, ReasonNoTransferParams,
-		ReasonShortPrompt, ReasonCachedPrefix,
+		ReasonHandoffFailed, ReasonShortPrompt, ReasonCachedPrefix,
 	}
 }
