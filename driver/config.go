@@ -1,0 +1,146 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/hashicorp/nomad/plugins/shared/hclspec"
+)
+
+// Config is the plugin's own config, one per node:
+//
+//	plugin "nomad-driver-vllm" {
+//	  config { command = "vllm" }
+//	}
+type Config struct {
+	// Command is the engine that tasks run unless they name their own.
+	// Default "vllm", looked up on the PATH of the task and of the agent.
+	Command string `codec:"command"`
+	// GPUProcDir is where the NVIDIA kernel driver describes its GPUs, one
+	// directory each. Default /proc/driver/nvidia/gpus.
+	GPUProcDir string `codec:"gpu_proc_dir"`
+	// StateDir holds a directory per task with its supervisor's socket and
+	// its exit record. Empty (the default): inside each allocation's
+	// directory, beside the tasks' own and out of their reach.
+	StateDir string `codec:"state_dir"`
+}
+
+func defaultConfig() Config {
+	return Config{Command: "vllm", GPUProcDir: "/proc/driver/nvidia/gpus"}
+}
+
+func configSpec() *hclspec.Spec {
+	def := defaultConfig()
+	return hclspec.NewObject(map[string]*hclspec.Spec{
+		"command":      stringDefault("command", def.Command),
+		"gpu_proc_dir": stringDefault("gpu_proc_dir", def.GPUProcDir),
+		"state_dir":    hclspec.NewAttr("state_dir", "string", false),
+	})
+}
+
+// validate checks what can be wrong in itself. What is only missing on this
+// node (the command, the GPUs) is for Fingerprint to report: an error here
+// keeps the whole Nomad agent from starting.
+func (c Config) validate() error {
+	var errs []error
+	if c.Command == "" {
+		errs = append(errs, errors.New(`command = "": name the engine's executable; leave it out for "vllm"`))
+	}
+	for name, path := range map[string]string{"gpu_proc_dir": c.GPUProcDir, "state_dir": c.StateDir} {
+		if path != "" && !filepath.IsAbs(path) {
+			errs = append(errs, fmt.Errorf("%s = %q: want an absolute path", name, path))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// TaskConfig is a task's config block.
+type TaskConfig struct {
+	// Model is a Hugging Face name or a path, as vLLM takes it. Required.
+	Model string `codec:"model"`
+	// Role is prefill, decode or both. Default both.
+	Role string `codec:"role"`
+	// Port labels the port of the HTTP API. Default "http".
+	Port string `codec:"port"`
+	// Command runs instead of the node's own.
+	Command string `codec:"command"`
+	// Args are passed on after the driver's own.
+	Args []string `codec:"args"`
+	// TensorParallelSize, PipelineParallelSize and DataParallelSize multiply
+	// to the number of GPUs that the task must have reserved. 0: the engine's
+	// default of 1.
+	TensorParallelSize   int `codec:"tensor_parallel_size"`
+	PipelineParallelSize int `codec:"pipeline_parallel_size"`
+	DataParallelSize     int `codec:"data_parallel_size"`
+	// KVTransfer is how KV moves between prefill and decode. nil: not at all.
+	KVTransfer *KVTransfer `codec:"kv_transfer"`
+}
+
+// KVTransfer is the kv_transfer block. Fields that are not set are not passed
+// on: the engine's defaults hold.
+type KVTransfer struct {
+	// Connector is the name of the KV connector in vLLM. Required.
+	Connector string `codec:"connector"`
+	// KVRole overrides what follows from the task's role: prefill is
+	// kv_producer, decode kv_consumer, both kv_both.
+	KVRole string `codec:"kv_role"`
+	// EngineID names this engine to its peers. Default: fresh at every start.
+	// Two live engines of the same name break each other's handoffs.
+	EngineID string `codec:"engine_id"`
+	// KVBufferDevice is where KV is staged: cuda, cpu, xpu.
+	KVBufferDevice string `codec:"kv_buffer_device"`
+	// KVLoadFailurePolicy is fail (vLLM's default) or recompute.
+	KVLoadFailurePolicy string `codec:"kv_load_failure_policy"`
+	// SideChannelPort labels the port on which peers fetch metadata. Required for NIXL.
+	SideChannelPort string `codec:"side_channel_port"`
+	// SideChannelHost is the address that peers are told. Default: the address
+	// of the side-channel port.
+	SideChannelHost string `codec:"side_channel_host"`
+	// Lease is how long a prefill keeps blocks that nobody fetches. Default 30s.
+	Lease string `codec:"lease"`
+	// Backends are NIXL's transports. Default UCX.
+	Backends []string `codec:"backends"`
+	// Extra is merged into kv_connector_extra_config. A value that is JSON (a
+	// number, true, a list, ...) is passed as that, any other as a string.
+	Extra map[string]string `codec:"extra"`
+}
+
+const defaultPortLabel = "http"
+
+func taskConfigSpec() *hclspec.Spec {
+	return hclspec.NewObject(map[string]*hclspec.Spec{
+		// model is not marked required here, so that its absence is reported
+		// together with everything else that is wrong.
+		"model":                  optional("model", "string"),
+		"role":                   stringDefault("role", "both"),
+		"port":                   stringDefault("port", defaultPortLabel),
+		"command":                optional("command", "string"),
+		"args":                   optional("args", "list(string)"),
+		"tensor_parallel_size":   optional("tensor_parallel_size", "number"),
+		"pipeline_parallel_size": optional("pipeline_parallel_size", "number"),
+		"data_parallel_size":     optional("data_parallel_size", "number"),
+		"kv_transfer":            hclspec.NewBlock("kv_transfer", false, kvTransferSpec()),
+	})
+}
+
+func kvTransferSpec() *hclspec.Spec {
+	return hclspec.NewObject(map[string]*hclspec.Spec{
+		"connector":              optional("connector", "string"),
+		"kv_role":                optional("kv_role", "string"),
+		"engine_id":              optional("engine_id", "string"),
+		"kv_buffer_device":       optional("kv_buffer_device", "string"),
+		"kv_load_failure_policy": optional("kv_load_failure_policy", "string"),
+		"side_channel_port":      optional("side_channel_port", "string"),
+		"side_channel_host":      optional("side_channel_host", "string"),
+		"lease":                  optional("lease", "string"),
+		"backends":               optional("backends", "list(string)"),
+		"extra":                  hclspec.NewBlockAttrs("extra", "string", false),
+	})
+}
+
+func optional(name, kind string) *hclspec.Spec { return hclspec.NewAttr(name, kind, false) }
+
+func stringDefault(name, def string) *hclspec.Spec {
+	return hclspec.NewDefault(optional(name, "string"), hclspec.NewLiteral(fmt.Sprintf("%q", def)))
+}

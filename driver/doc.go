@@ -1,0 +1,20 @@
+// Package driver is the Nomad task driver "vllm": it turns a task's config,
+// its ports and its reserved devices into a command line and an environment
+// for a vLLM server, starts the server under a supervisor (package shim) that
+// outlives this process, and answers Nomad's questions about it.
+//
+// From a task's config to a running engine:
+//
+//	config.go    HCL <-> structs; what an operator and a job may set
+//	launch.go    config + ports + devices -> argv + environment (pure)
+//	kv_nixl.go   the same for one KV connector (pure; one file per connector)
+//	devices.go   reserved GPU UUIDs -> CUDA indices
+//	start.go     effects: directory, user, cgroup, shim.Start
+//	handle.go    one running task
+//	recover.go   the same, found again after a restart
+//
+// Goroutines: the eventer's one; one per task that waits for its record (it
+// alone sets the task's result) and one that reaps its shim; one per stream
+// that Nomad opened (Fingerprint, TaskStats, WaitTask, exec), which ends with
+// that stream's context.
+package driver

@@ -1,0 +1,192 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/nomad/plugins/drivers"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/shim"
+)
+
+// handle is one task. Everything but the result is fixed when it is made; the
+// result is set once, by watch, before done is closed.
+type handle struct {
+	cfg    *drivers.TaskConfig
+	state  taskState
+	client shim.Client
+	log    hclog.Logger
+
+	done     chan struct{}
+	result   *drivers.ExitResult
+	finished time.Time
+}
+
+func newHandle(c *drivers.TaskConfig, s taskState, log hclog.Logger) *handle {
+	return &handle{
+		cfg: c, state: s, client: shim.Client{Dir: s.Dir},
+		log:  log.With("task_id", c.ID),
+		done: make(chan struct{}),
+	}
+}
+
+// adopt makes a task known and starts to wait for its end.
+func (d *Driver) adopt(c *drivers.TaskConfig, s taskState) {
+	h := newHandle(c, s, d.log)
+	d.mu.Lock()
+	d.tasks[c.ID] = h
+	d.mu.Unlock()
+	go func() {
+		rec, err := h.watch(d.ctx)
+		if err != nil {
+			return // the plugin ends, the task does not
+		}
+		var note string
+		h.result, note = exitResult(rec)
+		h.finished = rec.FinishedAt
+		close(h.done)
+		h.log.Info("task ended", "exit_code", h.result.ExitCode, "signal", h.result.Signal, "oom", h.result.OOMKilled, "error", h.result.Err)
+		if note != "" {
+			d.event(c, note)
+		}
+	}()
+}
+
+const askAgain = 500 * time.Millisecond
+
+// watch returns how the task ended. It fails only with ctx.
+func (h *handle) watch(ctx context.Context) (outcome, error) {
+	for {
+		rec, err := h.client.Wait(ctx)
+		if err == nil {
+			return outcome{Record: rec}, nil
+		}
+		if ctx.Err() != nil {
+			return outcome{}, ctx.Err()
+		}
+		// No answer: it has ended already, or somebody killed the shim.
+		shimAlive := h.ours(h.state.Started.Shim) // before looking for the record, which it writes last
+		rec, recErr := shim.ReadRecord(h.state.Dir, h.cfg.ID)
+		if recErr == nil {
+			return outcome{Record: rec}, nil
+		}
+		if !shimAlive {
+			return h.lost(errors.Join(err, recErr)), nil
+		}
+		select {
+		case <-ctx.Done():
+			return outcome{}, ctx.Err()
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// ours reports whether the process that was p when it was recorded still runs.
+func (h *handle) ours(p shim.Proc) bool {
+	boot, err := shim.BootID()
+	return err == nil && boot == h.state.Started.Boot && p.Alive()
+}
+
+// lost settles a task whose supervisor is gone without a word.
+func (h *handle) lost(cause error) outcome {
+	h.log.Warn("supervisor is gone", "shim_pid", h.state.Started.Shim.PID, "error", cause)
+	boot, err := shim.BootID()
+	if err == nil && boot != h.state.Started.Boot {
+		return outcome{Lost: errors.New("the machine was restarted while the task ran")}
+	}
+	n, err := shim.KillOrphans(h.cfg.ID, h.state.Started.Task, h.state.Cgroup)
+	if err != nil {
+		h.log.Error("kill what the supervisor left", "error", err)
+	}
+	return outcome{Lost: fmt.Errorf("the task's supervisor (process %d) was killed; its exit code is lost and %d processes that it left were killed",
+		h.state.Started.Shim.PID, n)}
+}
+
+func (h *handle) running() bool {
+	select {
+	case <-h.done:
+		return false
+	default:
+		return true
+	}
+}
+
+const (
+	callTimeout = 10 * time.Second
+	// killSlack is how much longer than the kill timeout a stop may take
+	// before the driver kills around the supervisor.
+	killSlack = 15 * time.Second
+)
+
+// stop ends the task and returns when nothing is left of it.
+func (h *handle) stop(sig syscall.Signal, grace time.Duration) error {
+	if !h.running() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	err := h.client.Stop(ctx, sig, grace)
+	if err != nil {
+		h.log.Warn("stop by way of the supervisor", "error", err)
+		grace = 0
+	}
+	if h.ended(grace + killSlack) {
+		return nil
+	}
+	// The supervisor hangs (stopped, or stuck in the kernel).
+	h.log.Error("supervisor does not end the task; killing both", "shim_pid", h.state.Started.Shim.PID)
+	_ = h.state.Started.Shim.Signal(syscall.SIGKILL)
+	if h.ended(killSlack) {
+		return nil
+	}
+	return fmt.Errorf("stop task %s: some of its processes do not die", h.cfg.ID)
+}
+
+func (h *handle) ended(limit time.Duration) bool {
+	select {
+	case <-h.done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+func (h *handle) signal(sig syscall.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	return h.client.Signal(ctx, sig)
+}
+
+// remove deletes the driver's own files of an ended task.
+func (h *handle) remove() error {
+	if err := os.RemoveAll(h.state.Dir); err != nil {
+		return fmt.Errorf("remove task state: %w", err)
+	}
+	_ = os.Remove(filepath.Dir(h.state.Dir)) // if this was the last one in it
+	return nil
+}
+
+func (h *handle) status() *drivers.TaskStatus {
+	s := &drivers.TaskStatus{
+		ID: h.cfg.ID, Name: h.cfg.Name,
+		State:     drivers.TaskStateRunning,
+		StartedAt: h.state.Started.At,
+		DriverAttributes: map[string]string{
+			"pid":      strconv.Itoa(h.state.Started.Task.PID),
+			"shim_pid": strconv.Itoa(h.state.Started.Shim.PID),
+		},
+	}
+	if !h.running() {
+		s.State = drivers.TaskStateExited
+		s.CompletedAt = h.finished
+		s.ExitResult = h.result.Copy()
+	}
+	return s
+}

@@ -1,0 +1,216 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/vllm"
+)
+
+// situation is everything that decides how a task is launched. It is data, so
+// that the decision can be tested without a Nomad, a GPU or a process.
+type situation struct {
+	Task    TaskConfig
+	Command string // the node's default engine
+	Ports   []port
+	Env     map[string]string // the task's environment as Nomad built it
+	GPUs    gpus
+}
+
+// port is one of the group's ports, as Nomad has assigned it.
+type port struct {
+	Label  string
+	HostIP string
+	Number int
+}
+
+func (p port) address() string { return net.JoinHostPort(p.HostIP, strconv.Itoa(p.Number)) }
+
+// plan is how a task is launched.
+type plan struct {
+	Argv []string
+	Env  map[string]string
+	// Notes are for the user to read: one task event each.
+	Notes []string
+}
+
+// newPlan decides, or returns every mistake at once.
+func newPlan(s situation) (plan, error) {
+	b := &builder{situation: s, plan: plan{Env: maps.Clone(s.Env)}}
+	if b.plan.Env == nil {
+		b.plan.Env = map[string]string{}
+	}
+	b.serve()
+	b.sizes()
+	b.transfer()
+	b.environment()
+	b.plan.Argv = append(b.plan.Argv, s.Task.Args...)
+	return b.plan, errors.Join(b.problems...)
+}
+
+// builder collects a plan and what speaks against it.
+type builder struct {
+	situation
+	plan
+	problems []error
+}
+
+func (b *builder) fail(err error) {
+	if err != nil {
+		b.problems = append(b.problems, err)
+	}
+}
+
+func (b *builder) flag(name, value string) { b.Argv = append(b.Argv, name, value) }
+
+// serve writes the part that every server has: COMMAND serve MODEL --host --port.
+func (b *builder) serve() {
+	t := b.Task
+	command := t.Command
+	if command == "" {
+		command = b.Command
+	}
+	b.Argv = []string{command, "serve", t.Model}
+	if t.Model == "" {
+		b.fail(errors.New(`model: not set; add model = "meta-llama/Llama-3.1-8B-Instruct" for example`))
+	}
+	b.fail(b.ownedArgs())
+	p, err := b.port("port", t.Port)
+	b.fail(err)
+	b.flag("--host", p.HostIP)
+	b.flag("--port", strconv.Itoa(p.Number))
+}
+
+// port finds a port by its label; setting is what names it, for the message.
+func (b *builder) port(setting, label string) (port, error) {
+	if label == "" {
+		return port{}, fmt.Errorf(`%s: not set; name a port label of the group's network (have %s)`, setting, b.portLabels())
+	}
+	i := slices.IndexFunc(b.Ports, func(p port) bool { return p.Label == label })
+	if i < 0 {
+		return port{}, fmt.Errorf("%s %q: no such port label in the group's network (have %s); add port %q {}",
+			setting, label, b.portLabels(), label)
+	}
+	return b.Ports[i], nil
+}
+
+func (b *builder) portLabels() string {
+	var labels []string
+	for _, p := range b.Ports {
+		labels = append(labels, strconv.Quote(p.Label))
+	}
+	if len(labels) == 0 {
+		return "none"
+	}
+	slices.Sort(labels)
+	return strings.Join(labels, ", ")
+}
+
+// transfer writes --kv-transfer-config and what belongs to it.
+func (b *builder) transfer() {
+	role, err := pd.ParseRole(b.Task.Role)
+	if err != nil {
+		b.fail(err)
+		role = pd.RoleBoth // so that the rest is checked as well
+	}
+	kv := b.Task.KVTransfer
+	if kv == nil {
+		if _, own := findArg(b.Task.Args, "--kv-transfer-config"); role != pd.RoleBoth && !own {
+			b.fail(fmt.Errorf("role %q without a kv_transfer block: the server could not hand KV over; add kv_transfer { connector = %q ... } or set role = %q",
+				role, vllm.NixlConnector, pd.RoleBoth))
+		}
+		return
+	}
+	c, ok := connectors()[kv.Connector]
+	if !ok {
+		b.fail(unknownConnector(kv.Connector))
+		return
+	}
+	cfg := vllm.KVTransferConfig{Connector: kv.Connector, EngineID: kv.EngineID, BufferDevice: kv.KVBufferDevice}
+	cfg.Role, err = kvRole(role, kv.KVRole)
+	b.fail(err)
+	if kv.KVLoadFailurePolicy != "" {
+		cfg.LoadFailurePolicy, err = vllm.ParseLoadFailurePolicy(kv.KVLoadFailurePolicy)
+		b.fail(inBlock(err))
+	}
+	cfg.Extra = extraConfig(kv.Extra)
+	c(b, kv, &cfg)
+	if len(cfg.Extra) == 0 {
+		cfg.Extra = nil
+	}
+	value, err := cfg.JSON()
+	b.fail(err)
+	b.flag("--kv-transfer-config", value)
+}
+
+// connectors maps each connector that the driver can set up to the function
+// that fills in what is its own.
+func connectors() map[string]func(*builder, *KVTransfer, *vllm.KVTransferConfig) {
+	return map[string]func(*builder, *KVTransfer, *vllm.KVTransferConfig){
+		vllm.NixlConnector:     nixl,
+		vllm.NixlPullConnector: nixl,
+	}
+}
+
+func unknownConnector(name string) error {
+	known := slices.Sorted(maps.Keys(connectors()))
+	for i := range known {
+		known[i] = strconv.Quote(known[i])
+	}
+	why := "no such connector"
+	if name == "" {
+		why = "not set"
+	} else if vllm.KnownConnector(name) {
+		why = "vLLM has it, but this driver does not set it up yet"
+	}
+	return fmt.Errorf("kv_transfer.connector %q: %s; want one of %s", name, why, strings.Join(known, ", "))
+}
+
+// kvRole is the role in vLLM's words, or the override if it can serve the role.
+func kvRole(role pd.Role, override string) (vllm.KVRole, error) {
+	byRole := map[pd.Role]vllm.KVRole{
+		pd.RolePrefill: vllm.KVProducer, pd.RoleDecode: vllm.KVConsumer, pd.RoleBoth: vllm.KVBoth,
+	}[role]
+	if override == "" {
+		return byRole, nil
+	}
+	r, err := vllm.ParseKVRole(override)
+	if err != nil {
+		return "", inBlock(err)
+	}
+	if r != byRole && r != vllm.KVBoth {
+		return "", fmt.Errorf("kv_transfer.kv_role %q contradicts role %q, which is %q; drop kv_role or change the role", r, role, byRole)
+	}
+	return r, nil
+}
+
+func inBlock(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("kv_transfer.%w", err)
+}
+
+// environment adds what vLLM reads from there. What the job sets itself wins,
+// except where only the driver can know.
+func (b *builder) environment() {
+	for k, v := range map[string]string{
+		"PYTHONHASHSEED":      "0", // prefix hashes must agree between instances
+		"VLLM_NO_USAGE_STATS": "1",
+		"DO_NOT_TRACK":        "1",
+	} {
+		if _, set := b.plan.Env[k]; !set {
+			b.plan.Env[k] = v
+		}
+	}
+	if b.GPUs.Reserved() {
+		b.plan.Env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+		b.plan.Env["CUDA_VISIBLE_DEVICES"] = b.GPUs.Visible
+	}
+}

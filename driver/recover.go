@@ -1,0 +1,69 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/shim"
+)
+
+const stateVersion = 1
+
+// taskState is what Nomad keeps for us between two lives of the plugin.
+type taskState struct {
+	Version int          `codec:"version"`
+	Dir     string       `codec:"dir"`
+	Cgroup  string       `codec:"cgroup"` // version 2 only
+	Started shim.Started `codec:"started"`
+}
+
+// RecoverTask implements drivers.DriverPlugin. It neither starts nor waits for
+// anything: how a task fares that has ended meanwhile is WaitTask's to tell.
+func (d *Driver) RecoverTask(t *drivers.TaskHandle) error {
+	if t == nil || t.Config == nil {
+		return errors.New("recover task: no handle")
+	}
+	if _, err := d.task(t.Config.ID); err == nil {
+		return nil
+	}
+	s, err := decodeState(t)
+	if err != nil {
+		if s, err = d.askShim(t.Config, err); err != nil {
+			return fmt.Errorf("recover task %s: %w", t.Config.ID, err)
+		}
+	}
+	d.adopt(t.Config, s)
+	d.log.Info("task recovered", "task_id", t.Config.ID, "pid", s.Started.Task.PID)
+	return nil
+}
+
+func decodeState(t *drivers.TaskHandle) (taskState, error) {
+	var s taskState
+	if err := t.GetDriverState(&s); err != nil {
+		return taskState{}, fmt.Errorf("decode state: %w", err)
+	}
+	if s.Version != stateVersion {
+		return taskState{}, fmt.Errorf("state has version %d: this driver reads version %d", s.Version, stateVersion)
+	}
+	if s.Dir == "" || s.Started.Shim.PID <= 1 || s.Started.Task.PID <= 1 || s.Started.Boot == "" {
+		return taskState{}, errors.New("state lacks a directory, a process or a boot id")
+	}
+	return s, nil
+}
+
+// askShim rebuilds a state that cannot be read from the shim itself, which
+// sits where the task's config says.
+func (d *Driver) askShim(c *drivers.TaskConfig, cause error) (taskState, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+	defer cancel()
+	s := taskState{Version: stateVersion, Dir: stateDir(d.config(), c)}
+	s.Cgroup, _ = cgroups(c)
+	var err error
+	if s.Started, err = (shim.Client{Dir: s.Dir}).Status(ctx); err != nil {
+		return taskState{}, errors.Join(cause, err)
+	}
+	return s, nil
+}

@@ -1,0 +1,67 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/shim"
+)
+
+// outcome is how a task ended: with a record, or with the reason why there is none.
+type outcome struct {
+	shim.Record
+	Lost error
+}
+
+const (
+	noteLines = 3
+	noteBytes = 600
+)
+
+// exitResult puts an outcome into Nomad's words, and into the user's where
+// Nomad's do not say enough.
+func exitResult(o outcome) (*drivers.ExitResult, string) {
+	if o.FinishedAt.IsZero() {
+		o.FinishedAt = time.Now()
+	}
+	if o.Lost != nil {
+		return &drivers.ExitResult{ExitCode: 1, Err: o.Lost}, "Failed: " + o.Lost.Error()
+	}
+	r := &drivers.ExitResult{ExitCode: o.ExitCode, Signal: o.Signal, OOMKilled: o.OOM}
+	if o.StopAsked {
+		return r, ""
+	}
+	if r.Successful() && !o.OOM {
+		// vLLM exits 0 when its engine dies under it, after one bad request
+		// for example. A server that ends unasked has failed, and Nomad would
+		// not restart a service that says it succeeded.
+		r.ExitCode = 1
+		r.Err = errors.New("the engine exited with code 0 though nobody had asked it to stop: reported as a failure, because vLLM does so when its engine dies")
+	}
+	return r, failureNote(o)
+}
+
+// failureNote shows the end of the log where a user looks first.
+func failureNote(o outcome) string {
+	how := fmt.Sprintf("exit code %d", o.ExitCode)
+	if o.Signal != 0 {
+		how = fmt.Sprintf("signal %d", o.Signal)
+	}
+	tail := o.Tail[max(0, len(o.Tail)-noteLines):]
+	if len(tail) == 0 {
+		return fmt.Sprintf("Ended unasked after %s (%s), with nothing in its log", ran(o), how)
+	}
+	text := strings.Join(tail, " | ")
+	if len(text) > noteBytes {
+		text = "..." + text[len(text)-noteBytes:]
+	}
+	return fmt.Sprintf("Ended unasked after %s (%s). Its last words: %s", ran(o), how, strings.ToValidUTF8(text, "?"))
+}
+
+func ran(o outcome) time.Duration {
+	return o.FinishedAt.Sub(o.StartedAt).Round(100 * time.Millisecond)
+}

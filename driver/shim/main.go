@@ -1,0 +1,240 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Arg is the first argument with which an executable becomes a shim.
+const Arg = "shim"
+
+const (
+	reportFD    = 3
+	flushLimit  = 2 * time.Second // for the log's last lines when the task is over
+	answerLimit = 2 * time.Second // for waiters to take the record
+	recordRetry = time.Second
+)
+
+// Main is a shim's whole life; it returns the process's exit status. The
+// executable that embeds the driver calls it when its first argument is Arg.
+func Main() int {
+	out := os.NewFile(reportFD, "report")
+	s, err := begin(os.Stdin)
+	if err != nil {
+		_ = json.NewEncoder(out).Encode(report{Error: err.Error()})
+		return 1
+	}
+	_ = json.NewEncoder(out).Encode(report{Started: s.started})
+	out.Close()
+	if err := s.finish(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// supervisor is the state of one shim.
+type supervisor struct {
+	spec     Spec
+	reaper   *reaper
+	task     *child
+	started  Started
+	listener *net.UnixListener
+	tail     *tail
+	pumps    []*pump
+	oomStart int64
+
+	stopAsked atomic.Bool
+	killing   atomic.Bool
+	record    Record        // written before ended is closed, then constant
+	ended     chan struct{} // closed when the record is complete
+	open      connections
+}
+
+// begin does everything up to and including the start of the engine.
+func begin(in io.Reader) (*supervisor, error) {
+	s := &supervisor{reaper: newReaper(), tail: &tail{}, ended: make(chan struct{})}
+	if err := json.NewDecoder(in).Decode(&s.spec); err != nil {
+		return nil, fmt.Errorf("read task: %w", err)
+	}
+	unix.CloseOnExec(reportFD)
+	// A shim outlives whatever happens to the agent that started it. SIGTERM
+	// is a plea to end the task, for whoever finds the shim by itself.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGQUIT)
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become subreaper: %w", err)
+	}
+	for _, dir := range s.spec.JoinV1 {
+		// Nomad's last resort against strays; without it the task runs as well.
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0)
+	}
+	s.oomStart = s.oomKills()
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := s.startTask(); err != nil {
+		s.listener.Close()
+		return nil, err
+	}
+	go s.reaper.run()
+	go s.serve()
+	go s.stopOnTerm()
+	return s, nil
+}
+
+func (s *supervisor) startTask() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	defer null.Close()
+	files := []uintptr{null.Fd()}
+	for _, path := range []string{s.spec.Stdout, s.spec.Stderr} {
+		p, w, err := startPump(path, s.tail)
+		if err != nil {
+			return err
+		}
+		defer w.Close() // or the pump would never see the engine's end
+		s.pumps = append(s.pumps, p)
+		files = append(files, w.Fd())
+	}
+	s.task, err = s.reaper.spawn(s.spec.Path, s.spec.Argv, s.attr(files, false))
+	if err != nil {
+		return err
+	}
+	self, err := ReadStat(os.Getpid())
+	if err != nil {
+		return fmt.Errorf("look at myself: %w", err)
+	}
+	boot, err := BootID()
+	if err != nil {
+		return err
+	}
+	s.started = Started{Shim: self.Proc, Task: s.task.Proc, Boot: boot, At: time.Now()}
+	return nil
+}
+
+// attr is how everything that the shim starts is started: the leader of a
+// session of its own, as the task's user, in the task's directory.
+func (s *supervisor) attr(files []uintptr, tty bool) *syscall.ProcAttr {
+	sys := &syscall.SysProcAttr{Setsid: true, Setctty: tty}
+	if u := s.spec.User; u != nil {
+		sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+	}
+	return &syscall.ProcAttr{Dir: s.spec.WorkDir, Env: s.spec.Env, Files: files, Sys: sys}
+}
+
+// finish waits for the engine, clears up behind it and hands over its record.
+func (s *supervisor) finish() error {
+	ws := <-s.task.exited
+	finished := time.Now()
+	// What the engine leaves behind holds GPU memory and ports.
+	killErr := killTree(os.Getpid())
+	s.flush(flushLimit)
+	s.record = Record{
+		Version: recordVersion, TaskID: s.spec.TaskID,
+		StopAsked: s.stopAsked.Load(),
+		OOM:       s.oomKills() > s.oomStart,
+		StartedAt: s.started.At, FinishedAt: finished,
+		Tail: s.tail.last(),
+	}
+	if ws.Signaled() {
+		s.record.Signal = int(ws.Signal())
+	} else {
+		s.record.ExitCode = ws.ExitStatus()
+	}
+	for _, p := range s.pumps {
+		s.record.Dropped += p.dropped.Load()
+	}
+	close(s.ended)
+	for {
+		err := s.record.write(s.spec.Dir)
+		if err == nil {
+			break
+		}
+		// A full disk must not lose the exit code: as long as the directory
+		// is there, stay and answer over the socket.
+		fmt.Fprintln(os.Stderr, err)
+		if _, gone := os.Stat(s.spec.Dir); errors.Is(gone, os.ErrNotExist) {
+			return err
+		}
+		time.Sleep(recordRetry)
+	}
+	s.listener.Close()
+	s.open.wait(answerLimit)
+	_ = os.Remove(filepath.Join(s.spec.Dir, socketFile))
+	return killErr
+}
+
+// flush gives the log's last lines time to reach Nomad.
+func (s *supervisor) flush(limit time.Duration) {
+	deadline := time.After(limit)
+	for _, p := range s.pumps {
+		select {
+		case <-p.written:
+		case <-deadline:
+			return
+		}
+	}
+}
+
+// stop asks the engine to end and, after grace, does not ask any more.
+func (s *supervisor) stop(sig syscall.Signal, grace time.Duration) error {
+	s.stopAsked.Store(true)
+	err := s.task.signalGroup(sig)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	if s.killing.CompareAndSwap(false, true) {
+		go func() {
+			select {
+			case <-s.ended:
+			case <-time.After(grace):
+				_ = killTree(os.Getpid())
+			}
+		}()
+	}
+	return err
+}
+
+const termGrace = 30 * time.Second
+
+func (s *supervisor) stopOnTerm() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM)
+	for range c {
+		_ = s.stop(syscall.SIGTERM, termGrace)
+	}
+}
+
+// oomKills counts the processes of the task's cgroup that the kernel has
+// killed for memory; 0 where nobody counts.
+func (s *supervisor) oomKills() int64 {
+	if s.spec.Cgroup == "" {
+		return 0
+	}
+	b, err := os.ReadFile(filepath.Join(s.spec.Cgroup, "memory.events"))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,159 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	chunkSize   = 16 << 10
+	queueChunks = 64 // 1 MiB a stream until it is dropped
+	retryOpen   = 200 * time.Millisecond
+	writeTurn   = 500 * time.Millisecond
+)
+
+// pump carries one of the engine's streams to Nomad's fifo. An engine that
+// blocks in write(2) because nobody collects its log serves nobody, so the
+// pump always reads, and drops what the fifo does not take: when the agent is
+// down for long, it loses log, not service.
+type pump struct {
+	path    string
+	tail    *tail
+	queue   chan []byte
+	dropped atomic.Int64
+	ended   chan struct{} // closed when the engine's end is closed
+	written chan struct{} // closed when the writer is through
+}
+
+// startPump returns the end that the engine writes to.
+func startPump(path string, t *tail) (*pump, *os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open log pipe: %w", err)
+	}
+	p := &pump{
+		path: path, tail: t,
+		queue: make(chan []byte, queueChunks),
+		ended: make(chan struct{}), written: make(chan struct{}),
+	}
+	go p.read(r)
+	go p.write()
+	return p, w, nil
+}
+
+func (p *pump) read(r *os.File) {
+	defer r.Close()
+	defer close(p.ended)
+	defer close(p.queue)
+	for {
+		buf := make([]byte, chunkSize)
+		n, err := r.Read(buf)
+		if n > 0 {
+			p.tail.add(buf[:n])
+			select {
+			case p.queue <- buf[:n]:
+			default:
+				p.dropped.Add(int64(n))
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *pump) write() {
+	defer close(p.written)
+	var out *os.File
+	defer func() {
+		if out != nil {
+			out.Close()
+		}
+	}()
+	told := int64(0)
+	for b := range p.queue {
+		if n := p.dropped.Load(); n > told {
+			b = append(fmt.Appendf(nil, "\n[nomad-driver-vllm: %d bytes of log dropped here: nobody read them]\n", n-told), b...)
+			told = n
+		}
+		rest, ok := p.put(&out, b)
+		if !ok {
+			p.dropped.Add(int64(len(rest)))
+		}
+	}
+}
+
+// put writes b, however long the reader takes. It gives up once the engine
+// has ended and the reader takes nothing any more.
+func (p *pump) put(out **os.File, b []byte) (rest []byte, ok bool) {
+	for len(b) > 0 {
+		if *out == nil {
+			f, err := openLog(p.path)
+			if err != nil {
+				select {
+				case <-p.ended:
+					return b, false
+				case <-time.After(retryOpen):
+					continue
+				}
+			}
+			*out = f
+		}
+		_ = (*out).SetWriteDeadline(time.Now().Add(writeTurn)) // a plain file has none and needs none
+		n, err := (*out).Write(b)
+		b = b[n:]
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && p.stillThere(*out):
+			select {
+			case <-p.ended:
+				if n == 0 {
+					return b, false
+				}
+			default:
+			}
+		default: // replaced or broken: start again with the new one
+			(*out).Close()
+			*out = nil
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				select {
+				case <-p.ended:
+					return b, false
+				case <-time.After(retryOpen):
+				}
+			}
+		}
+	}
+	return nil, true
+}
+
+// stillThere reports whether the path still leads to the file that is open:
+// Nomad makes the fifo anew when it has lost it.
+func (p *pump) stillThere(f *os.File) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(p.path)
+	return err == nil && os.SameFile(opened, named)
+}
+
+// openLog opens a fifo for reading too: then the open never waits for a
+// reader, and a reader that comes and goes costs neither SIGPIPE nor what is
+// already in the pipe.
+func openLog(path string) (*os.File, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	flags := os.O_WRONLY | os.O_APPEND
+	if st.Mode()&os.ModeNamedPipe != 0 {
+		flags = os.O_RDWR | unix.O_NONBLOCK
+	}
+	return os.OpenFile(path, flags, 0)
+}

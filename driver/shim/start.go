@@ -1,0 +1,103 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// startLimit bounds the way from fork to the engine's exec. It waits for no
+// part of the engine; only a machine in deep trouble takes longer.
+const startLimit = 20 * time.Second
+
+// Start runs a shim for the task and returns as soon as the engine's exec has
+// succeeded or failed. The shim is this executable started again with Arg, so
+// whoever embeds the driver must call Main for it.
+func Start(spec Spec) (Started, error) {
+	spec.Env = append(slices.Clone(spec.Env), EnvMarker+"="+spec.TaskID)
+	line, err := json.Marshal(spec)
+	if err != nil {
+		return Started{}, fmt.Errorf("encode task: %w", err)
+	}
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		return Started{}, fmt.Errorf("open task pipe: %w", err)
+	}
+	defer inR.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		inW.Close()
+		return Started{}, fmt.Errorf("open report pipe: %w", err)
+	}
+	defer outR.Close()
+	cmd, err := launch(spec, inR, outW)
+	outW.Close()
+	if err != nil {
+		inW.Close()
+		return Started{}, err
+	}
+	go func() { _ = cmd.Wait() }() // until the shim ends; if we end first, init reaps it
+	go func() {                    // the task may be larger than the pipe
+		_, _ = inW.Write(line)
+		inW.Close()
+	}()
+	return readReport(outR, cmd)
+}
+
+// launch starts the shim process: in a session of its own and, where cgroup v2
+// offers it, born inside the task's cgroup, so that Nomad finds everything
+// that ever came of it.
+func launch(spec Spec, in, out *os.File) (*exec.Cmd, error) {
+	logs, err := os.OpenFile(filepath.Join(spec.Dir, logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create supervisor's log: %w", err)
+	}
+	defer logs.Close()
+	build := func() *exec.Cmd {
+		// /proc/self/exe is this very program, even if its file was replaced.
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Args = []string{"nomad-driver-vllm", Arg, spec.TaskID}
+		cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=all"}
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, logs, logs
+		cmd.ExtraFiles = []*os.File{out}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		return cmd
+	}
+	if spec.Cgroup != "" {
+		if dir, err := os.Open(spec.Cgroup); err == nil {
+			defer dir.Close()
+			cmd := build()
+			cmd.SysProcAttr.UseCgroupFD = true
+			cmd.SysProcAttr.CgroupFD = int(dir.Fd())
+			if err := cmd.Start(); err == nil {
+				return cmd, nil
+			}
+			// Not ours to write (no root), or a kernel without clone3: the
+			// task runs as well, outside.
+		}
+	}
+	cmd := build()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	return cmd, nil
+}
+
+func readReport(out *os.File, cmd *exec.Cmd) (Started, error) {
+	_ = out.SetReadDeadline(time.Now().Add(startLimit))
+	var r report
+	if err := json.NewDecoder(out).Decode(&r); err != nil {
+		_ = cmd.Process.Kill()
+		return Started{}, fmt.Errorf("hear from the supervisor: %w", err)
+	}
+	if r.Error != "" {
+		return Started{}, errors.New(r.Error)
+	}
+	return r.Started, nil
+}

@@ -1,0 +1,151 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/shim"
+)
+
+// StartTask implements drivers.DriverPlugin. It returns once the engine's
+// process exists: Nomad remembers the task only from then on, and cannot stop
+// one that is still being started, so nothing here waits for the model.
+func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers.DriverNetwork, error) {
+	if _, err := d.task(c.ID); err == nil {
+		return nil, nil, fmt.Errorf("task %s: %s was started already", c.ID, c.Name)
+	}
+	cfg := d.config()
+	p, err := planTask(cfg, c)
+	if err != nil {
+		return nil, nil, configError(err)
+	}
+	spec, err := newSpec(cfg, c, p)
+	if err != nil {
+		return nil, nil, configError(err)
+	}
+	d.event(c, "Starting: "+commandLine(p.Argv))
+	for _, note := range p.Notes {
+		d.event(c, note)
+	}
+	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
+		return nil, nil, launchError(fmt.Errorf("create task state: %w", err))
+	}
+	started, err := shim.Start(spec)
+	if err != nil {
+		_ = os.RemoveAll(spec.Dir)
+		return nil, nil, launchError(fmt.Errorf("start %s: %w", p.Argv[0], err))
+	}
+	state := taskState{Version: stateVersion, Dir: spec.Dir, Cgroup: spec.Cgroup, Started: started}
+	out := drivers.NewTaskHandle(stateVersion)
+	out.Config = c
+	out.State = drivers.TaskStateRunning
+	if err := out.SetDriverState(&state); err != nil {
+		_ = started.Shim.Signal(9)
+		return nil, nil, fmt.Errorf("encode task state: %w", err)
+	}
+	d.adopt(c, state)
+	d.log.Info("task started", "task_id", c.ID, "pid", started.Task.PID, "shim_pid", started.Shim.PID)
+	return out, nil, nil
+}
+
+// planTask gathers the situation of a task and decides how to launch it.
+func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
+	var tc TaskConfig
+	if err := c.DecodeDriverConfig(&tc); err != nil {
+		return plan{}, fmt.Errorf("read task config: %w", err)
+	}
+	devices, devErr := visibleDevices(reservedIDs(c.DeviceEnv, c.Env), func() (map[string]int, error) {
+		return gpuIndex(cfg.GPUProcDir)
+	})
+	p, err := newPlan(situation{Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices})
+	return p, errors.Join(err, devErr)
+}
+
+func portsOf(c *drivers.TaskConfig) []port {
+	if c.Resources == nil || c.Resources.Ports == nil {
+		return nil
+	}
+	var out []port
+	for _, p := range *c.Resources.Ports {
+		out = append(out, port{Label: p.Label, HostIP: p.HostIP, Number: p.Value})
+	}
+	return out
+}
+
+// newSpec resolves what the plan names on this node: executable, user, cgroup.
+func newSpec(cfg Config, c *drivers.TaskConfig, p plan) (shim.Spec, error) {
+	workDir := c.TaskDir().Dir
+	env := envList(p.Env)
+	path, err := shim.LookPath(p.Argv[0], env, workDir)
+	cred, userErr := lookupUser(c.User)
+	if err := errors.Join(err, userErr); err != nil {
+		return shim.Spec{}, err
+	}
+	s := shim.Spec{
+		TaskID: c.ID, Dir: stateDir(cfg, c),
+		Path: path, Argv: p.Argv, Env: env, WorkDir: workDir, User: cred,
+		Stdout: c.StdoutPath, Stderr: c.StderrPath,
+	}
+	s.Cgroup, s.JoinV1 = cgroups(c)
+	return s, nil
+}
+
+// stateDir is the driver's own directory for a task. The ID ends in a suffix
+// that is new at every start.
+func stateDir(cfg Config, c *drivers.TaskConfig) string {
+	name := strings.ReplaceAll(c.ID, "/", "_")
+	if cfg.StateDir != "" {
+		return filepath.Join(cfg.StateDir, name)
+	}
+	return filepath.Join(c.AllocDir, ".nomad-driver-vllm", name)
+}
+
+func envList(env map[string]string) []string {
+	var out []string
+	for k, v := range env {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// lookupUser finds who the task runs as; nil: whoever the agent runs as.
+func lookupUser(name string) (*shim.Credential, error) {
+	if name == "" {
+		return nil, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("user %q: %w", name, err)
+	}
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(uidErr, gidErr); err != nil {
+		return nil, fmt.Errorf("user %q: %w", name, err)
+	}
+	if int(uid) == os.Getuid() {
+		return nil, nil
+	}
+	if os.Getuid() != 0 {
+		return nil, fmt.Errorf("user %q: only an agent that runs as root can run tasks as another user; remove user or run the agent as root", name)
+	}
+	c := &shim.Credential{UID: uint32(uid), GID: uint32(gid)}
+	groups, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("groups of user %q: %w", name, err)
+	}
+	for _, g := range groups {
+		if n, err := strconv.ParseUint(g, 10, 32); err == nil {
+			c.Groups = append(c.Groups, uint32(n))
+		}
+	}
+	return c, nil
+}

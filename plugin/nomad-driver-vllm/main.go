@@ -1,0 +1,21 @@
+// Nomad-driver-vllm is the Nomad task driver "vllm". Nomad starts it; it also
+// starts itself, with the argument "shim", as the supervisor of each task.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/nomad/plugins"
+
+	"github.com/nomad-vllm/nomad-vllm/driver"
+	"github.com/nomad-vllm/nomad-vllm/driver/shim"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == shim.Arg {
+		os.Exit(shim.Main())
+	}
+	plugins.ServeCtx(func(ctx context.Context, log hclog.Logger) any { return driver.New(ctx, log) })
+}
