@@ -68,7 +68,7 @@ func (p *Plugin) Run(eval *sdk.ScalingCheckEvaluation, count int64) (out *sdk.Sc
 	p.logger.Trace("decided", "check", eval.Check.Name, "query", eval.Check.Query, "points", len(eval.Metrics),
 		"now", in.Now, "peak", in.Peak, "count", in.Count, "target", rules.Target, "kind", rules.Kind,
 		"max_scale_up", rules.MaxScaleUp, "max_scale_down", rules.MaxScaleDown, "scale_down_below", rules.ScaleDownBelow,
-		"new_count", decision.Count, "direction", decision.Direction, "reason", decision.Reason)
+		"new_count", decision.Count, "direction", decision.Direction.String(), "reason", decision.Reason)
 	eval.Action = action(eval.Action, decision)
 	return eval, nil
 }
