@@ -12,7 +12,9 @@ const GPUDevice = "nvidia/gpu"
 // reference. They repeat what the driver's own schema says, because job files
 // are checked without linking the driver; a test in the module's root compares
 // the two.
-func ConfigKeys() []string { return []string{"model", "role", "port", "command", "args", KVTransferBlock} }
+func ConfigKeys() []string {
+	return []string{"model", "role", "port", "command", "args", KVTransferBlock}
+}
 
 // KVTransferBlock is the block inside config that describes the KV handoff.
 const KVTransferBlock = "kv_transfer"

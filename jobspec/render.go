@@ -48,10 +48,10 @@ func Render(s Service) ([]byte, error) {
 	var out bytes.Buffer
 	err = t.Execute(&out, page{
 		Service:  s,
-		Load:     short(load),
-		Progress: short(load + 5*time.Minute),
+		Load:     FormatDuration(load),
+		Progress: FormatDuration(load + 5*time.Minute),
 		Drain:    int(drain / time.Second),
-		Kill:     short(drain + 10*time.Second),
+		Kill:     FormatDuration(drain + 10*time.Second),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("fill the job template: %w", err)
@@ -84,16 +84,4 @@ func roleArgs(p page, g *Group) string {
 		args = append(args, fmt.Sprintf("--tensor-parallel-size=%d", g.GPUs))
 	}
 	return list(append(args, g.Args...))
-}
-
-// short writes a duration the way people do: "10m", "1h30m", "45s".
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

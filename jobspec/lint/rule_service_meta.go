@@ -1,0 +1,106 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nomad-vllm/nomad-vllm/jobspec"
+	"github.com/nomad-vllm/nomad-vllm/pd"
+)
+
+// checkMeta finds pd_* meta that is missing, or says something else than the job.
+func checkMeta(j *job, r *reporter) {
+	for _, s := range j.servers {
+		if s.service == nil {
+			continue
+		}
+		for _, m := range wantedMeta(s) {
+			m.check(s.service, r)
+		}
+		checkPublishedPort(s, r)
+		literal := map[string]string{}
+		for k, v := range s.service.meta {
+			if text, known := v.text(); known && !strings.Contains(text, "${") {
+				literal[k] = text
+			}
+		}
+		if _, err := pd.ParseMeta(literal); err != nil {
+			r.errorf(s.service.metaAt, "mend the value", "%s", oneLine(err.Error()))
+		}
+	}
+}
+
+// wanted is what one meta key must hold.
+type wanted struct {
+	key  string
+	ok   []string // the values that are right; none: any
+	why  string   // what fails without it
+	must bool     // must be there
+}
+
+// wantedMeta lists the keys for a server. The model is what clients ask for,
+// which vLLM lets one rename.
+func wantedMeta(s *server) []wanted {
+	var model, connector, namespace []string
+	if served, i := jobspec.FlagValue(s.args.items, "--served-model-name"); i >= 0 {
+		model = []string{served}
+	} else if text, known := s.config.attr("model").text(); known && s.args.whole {
+		model = []string{text}
+	}
+	if text, known := s.config.first(jobspec.KVTransferBlock).attr("connector").text(); known {
+		connector = []string{text}
+	}
+	ns, nsSet := s.group.job.attr("namespace").text()
+	if nsSet {
+		namespace = []string{"${NOMAD_NAMESPACE}", ns}
+	} else {
+		namespace = []string{"${NOMAD_NAMESPACE}", "default"}
+	}
+	j := s.group.job
+	return []wanted{
+		{pd.MetaModel, model, "the router could not tell which requests it serves", true},
+		{pd.MetaConnector, connector, "the router could not tell how to hand over", false},
+		{pd.MetaCompat, nil, "nothing would keep two versions apart during a rolling update", true},
+		{pd.MetaJob, []string{"${NOMAD_JOB_ID}", "${NOMAD_JOB_NAME}", j.id}, "the autoscaler could not tell its job", true},
+		{pd.MetaGroup, []string{"${NOMAD_GROUP_NAME}", s.group.name}, "the autoscaler could not tell its group", true},
+		{pd.MetaNamespace, namespace, "the autoscaler would look in namespace default", nsSet && ns != "default"},
+		{pd.MetaAlloc, []string{"${NOMAD_ALLOC_ID}"}, "nobody could find its allocation", true},
+	}
+}
+
+func (w wanted) check(s *service, r *reporter) {
+	v := s.meta[w.key]
+	example := "..."
+	if len(w.ok) > 0 {
+		example = w.ok[0]
+	}
+	if !v.set {
+		if w.must {
+			at := s.metaAt
+			if at.Filename == "" {
+				at = s.at
+			}
+			r.errorf(at, fmt.Sprintf("add %s = %q to the service's meta", w.key, example), "no %s: %s", w.key, w.why)
+		}
+		return
+	}
+	if text, known := v.text(); known && len(w.ok) > 0 && !slices.Contains(w.ok, text) {
+		r.errorf(v.at, fmt.Sprintf("write %q", example), "%s is %q", w.key, text)
+	}
+}
+
+// checkPublishedPort compares the published side-channel port with the label.
+func checkPublishedPort(s *server, r *reporter) {
+	v := s.service.meta[pd.MetaSideChannelPort]
+	text, known := v.text()
+	label, labelKnown := s.config.first(jobspec.KVTransferBlock).attr("side_channel_port").text()
+	if !known || !labelKnown || !strings.Contains(text, "${") {
+		return
+	}
+	// Nomad turns what an environment variable may not hold into underscores.
+	want := "${NOMAD_PORT_" + label + "}"
+	if text != want && text != strings.NewReplacer("-", "_", ".", "_").Replace(want) {
+		r.errorf(v.at, fmt.Sprintf("write %q", want), "%s is %q and the side channel's port label is %q", pd.MetaSideChannelPort, text, label)
+	}
+}
