@@ -51,8 +51,11 @@ func Decide(in Input) Decision {
 	if enough < in.Count {
 		return in.down(enough)
 	}
-	return Decision{Count: in.Count, Direction: sdk.ScaleDirectionNone,
-		Reason: fmt.Sprintf("%s, count stays %d", in.arithmetic(in.Now, need), in.Count)}
+	reason := in.arithmetic(in.Now, need)
+	if need < in.Count { // say why it does not shrink
+		reason += "; " + in.ofPeak(enough)
+	}
+	return in.stay(reason)
 }
 
 // instances is how many it takes for each to carry at most share of the value.
@@ -61,7 +64,10 @@ func (in Input) instances(value, share float64) int64 {
 		value *= float64(max(1, in.Count)) // what each feels, times how many feel it
 	}
 	n := math.Ceil(value/share - 1e-9) // 1e-9: 0.3/0.1 is a hair above 3
-	return int64(min(max(n, 0), mostInstances))
+	if !(n > 0) { // NaN too, of an absurdly small target
+		return 0
+	}
+	return int64(min(n, mostInstances))
 }
 
 func (in Input) up(need int64) Decision {
@@ -69,8 +75,7 @@ func (in Input) up(need int64) Decision {
 	reason := in.arithmetic(in.Now, need)
 	switch {
 	case limit == 0:
-		return Decision{Count: in.Count, Direction: sdk.ScaleDirectionNone,
-			Reason: fmt.Sprintf("%s, but max_scale_up is 0, count stays %d", reason, in.Count)}
+		return in.stay(reason + ", but max_scale_up is 0")
 	case limit != NoLimit && need-in.Count > limit:
 		count = in.Count + limit
 		reason += fmt.Sprintf(", capped to +%d -> %d", limit, count)
@@ -80,18 +85,27 @@ func (in Input) up(need int64) Decision {
 
 func (in Input) down(enough int64) Decision {
 	count, limit := enough, in.Rules.MaxScaleDown
-	peak := max(in.Now, in.Peak)
-	reason := fmt.Sprintf("%s at most %s in the window, below %s%% of target on fewer instances -> %d", in.Name,
-		in.format(peak), number(100*in.Rules.ScaleDownBelow), enough)
+	reason := in.Name + " " + in.ofPeak(enough)
 	switch {
 	case limit == 0:
-		return Decision{Count: in.Count, Direction: sdk.ScaleDirectionNone,
-			Reason: fmt.Sprintf("%s, but max_scale_down is 0, count stays %d", reason, in.Count)}
+		return in.stay(reason + ", but max_scale_down is 0")
 	case limit != NoLimit && in.Count-enough > limit:
 		count = in.Count - limit
 		reason += fmt.Sprintf(", capped to -%d -> %d", limit, count)
 	}
 	return Decision{Count: count, Direction: sdk.ScaleDirectionDown, Reason: reason}
+}
+
+func (in Input) stay(reason string) Decision {
+	return Decision{Count: in.Count, Direction: sdk.ScaleDirectionNone,
+		Reason: fmt.Sprintf("%s, count stays %d", reason, in.Count)}
+}
+
+// ofPeak tells how the window's peak became the least count: "at most 3 in the
+// window, at 50% of target -> 2".
+func (in Input) ofPeak(enough int64) string {
+	return fmt.Sprintf("at most %s in the window, at %s%% of target -> %d",
+		in.format(max(in.Now, in.Peak)), number(100*in.Rules.ScaleDownBelow), enough)
 }
 
 // arithmetic tells how a value became a count: "queue_depth 23 / target 4 per

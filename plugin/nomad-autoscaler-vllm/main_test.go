@@ -34,6 +34,7 @@ func TestPlugin_asTheAgentLoadsIt(t *testing.T) {
 	path := build(t)
 	t.Run("apm", func(t *testing.T) { servesTheAPM(t, path) })
 	t.Run("strategy", func(t *testing.T) { servesTheStrategy(t, path) })
+	t.Run("as the example configures it", func(t *testing.T) { loadsTheExample(t, path) })
 	t.Run("neither", func(t *testing.T) { printsUsage(t, path) })
 }
 
