@@ -159,12 +159,9 @@ func (s *supervisor) finish() error {
 	for _, p := range s.pumps {
 		s.record.Dropped += p.dropped.Load()
 	}
+	err := s.record.write(s.spec.Dir)
 	close(s.ended)
-	for {
-		err := s.record.write(s.spec.Dir)
-		if err == nil {
-			break
-		}
+	for err != nil {
 		// A full disk must not lose the exit code: as long as the directory
 		// is there, stay and answer over the socket.
 		fmt.Fprintln(os.Stderr, err)
@@ -172,6 +169,7 @@ func (s *supervisor) finish() error {
 			return err
 		}
 		time.Sleep(recordRetry)
+		err = s.record.write(s.spec.Dir)
 	}
 	s.listener.Close()
 	s.open.wait(answerLimit)

@@ -1,0 +1,123 @@
+package driver_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// engineEnv makes this binary behave as an engine of the kind that it names.
+const engineEnv = "TEST_ENGINE"
+
+// engine is a stand-in for vLLM as far as a supervisor can tell: processes,
+// signals, exit codes, output.
+func engine(behaviour, arg string) int {
+	terms := make(chan os.Signal, 4)
+	signal.Notify(terms, syscall.SIGTERM)
+	switch behaviour {
+	case "serve": // until asked to stop
+		fmt.Println("args", strings.Join(os.Args[1:], " "))
+		say("ready")
+		<-terms
+		fmt.Println("draining")
+		return 0
+	case "exit":
+		fmt.Fprintln(os.Stderr, "ValueError: no good")
+		code, _ := strconv.Atoi(arg)
+		return code
+	case "stubborn": // hangs in its shutdown, as real ones do
+		say("ready")
+		select {}
+	case "tree": // with children, one of which has left the session and its parent
+		child("stubborn", "child")
+		child("orphan", "")
+		say("ready")
+		<-terms
+		return 0
+	case "orphan":
+		cmd := self("stubborn", "orphan")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		note("orphan", cmd.Process.Pid)
+		return 0
+	case "core": // an API server and its engine core, which must hear the signal too
+		cmd := self("tell", "core")
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		<-terms
+		_ = cmd.Wait()
+		return 0
+	case "tell":
+		say("ready")
+		<-terms
+		say("got-term")
+		return 0
+	case "usr1":
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1)
+		say("ready")
+		<-c
+		say("got-usr1")
+		<-terms
+		return 0
+	case "chatty": // more than any pipe holds
+		n, _ := strconv.Atoi(arg)
+		line := strings.Repeat("x", 1023) + "\n"
+		for range n {
+			fmt.Print(line)
+		}
+		say("said-it-all")
+		<-terms
+		return 0
+	case "busy":
+		ballast := make([]byte, 64<<20)
+		for i := range ballast {
+			ballast[i] = byte(i)
+		}
+		say("ready")
+		for len(terms) == 0 {
+			ballast[len(ballast)/2]++
+		}
+		return int(ballast[0])
+	}
+	return 99
+}
+
+func self(behaviour, arg string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), engineEnv+"="+behaviour+":"+arg)
+	return cmd
+}
+
+func child(behaviour, name string) {
+	cmd := self(behaviour, name)
+	if err := cmd.Start(); err != nil {
+		panic(err)
+	}
+	if name != "" {
+		note(name, cmd.Process.Pid)
+		return
+	}
+	_ = cmd.Wait()
+}
+
+// say and note leave files in the task's directory for the test to find.
+func say(what string) { note(what, os.Getpid()) }
+
+func note(name string, pid int) {
+	path := filepath.Join(os.Getenv("TEST_NOTES"), name)
+	if err := os.WriteFile(path+".tmp", []byte(strconv.Itoa(pid)), 0o600); err != nil {
+		panic(err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		panic(err)
+	}
+}
