@@ -96,11 +96,11 @@ func xfer(seconds float64, count int) string {
 // overGRPC serves the APM as the autoscaler's agent would see it.
 func overGRPC(t *testing.T, f apm.Finder, config map[string]string) sdkapm.APM {
 	impl := apm.NewWithFinder("nomad-autoscaler-vllm", hclog.NewNullLogger(), func(apm.Config) (apm.Finder, error) { return f, nil })
-	client, server := goplugin.TestPluginGRPCConn(t, false, map[string]goplugin.Plugin{
+	client, _ := goplugin.TestPluginGRPCConn(t, false, map[string]goplugin.Plugin{
 		sdk.PluginTypeAPM:  &sdkapm.PluginAPM{Impl: impl},
 		sdk.PluginTypeBase: &base.PluginBase{Impl: impl},
 	})
-	t.Cleanup(func() { client.Close(); server.Stop() })
+	t.Cleanup(func() { client.Close() }) // which tells the server to stop; stopping it here too would be a race
 	raw, err := client.Dispense(sdk.PluginTypeAPM)
 	require.NoError(t, err)
 	a := raw.(sdkapm.APM)

@@ -64,7 +64,7 @@ func (in Input) instances(value, share float64) int64 {
 		value *= float64(max(1, in.Count)) // what each feels, times how many feel it
 	}
 	n := math.Ceil(value/share - 1e-9) // 1e-9: 0.3/0.1 is a hair above 3
-	if !(n > 0) { // NaN too, of an absurdly small target
+	if !(n > 0) {                      // NaN too, of an absurdly small target
 		return 0
 	}
 	return int64(min(n, mostInstances))

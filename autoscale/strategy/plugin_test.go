@@ -19,11 +19,11 @@ import (
 // gRPC loses (the action's Meta, nil results) it loses here too.
 func overGRPC(t *testing.T) sdkstrategy.Strategy {
 	impl := strategy.New("nomad-autoscaler-vllm", hclog.NewNullLogger())
-	client, server := goplugin.TestPluginGRPCConn(t, false, map[string]goplugin.Plugin{
+	client, _ := goplugin.TestPluginGRPCConn(t, false, map[string]goplugin.Plugin{
 		sdk.PluginTypeStrategy: &sdkstrategy.PluginStrategy{Impl: impl},
 		sdk.PluginTypeBase:     &base.PluginBase{Impl: impl},
 	})
-	t.Cleanup(func() { client.Close(); server.Stop() })
+	t.Cleanup(func() { client.Close() }) // which tells the server to stop; stopping it here too would be a race
 	raw, err := client.Dispense(sdk.PluginTypeStrategy)
 	require.NoError(t, err)
 	return raw.(sdkstrategy.Strategy)
