@@ -40,6 +40,7 @@ func Render(s Service) ([]byte, error) {
 		"q":     quote,
 		"list":  list,
 		"args":  roleArgs,
+		"tp":    tensorParallel,
 		"query": func(metric, group, job string) string { return quote(metric + "/" + group + "/" + job) },
 	}).Parse(jobTemplate)
 	if err != nil {
@@ -80,8 +81,14 @@ func list(items []string) string {
 // engine_args: the group's own, and those that follow from the description.
 func roleArgs(p page, g *Group) string {
 	args := []string{fmt.Sprintf("--shutdown-timeout=%d", p.Drain)}
-	if _, written, _ := GPUs(slices.Concat(p.EngineArgs, g.Args)); !written && g.GPUs > 1 {
-		args = append(args, fmt.Sprintf("--tensor-parallel-size=%d", g.GPUs))
-	}
 	return list(append(args, g.Args...))
+}
+
+// tensorParallel is the tensor_parallel_size of one role: its GPUs, unless the
+// arguments say how they are used. 0 leaves the key out.
+func tensorParallel(p page, g *Group) int {
+	if _, written, _ := GPUs(nil, slices.Concat(p.EngineArgs, g.Args)); written || g.GPUs == 1 {
+		return 0
+	}
+	return g.GPUs
 }

@@ -9,8 +9,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-
-	"github.com/nomad-vllm/nomad-vllm/vllm"
 )
 
 var (
@@ -38,8 +36,8 @@ func validate(s *Service, block *hclsyntax.Block) hcl.Diagnostics {
 	c.want(s.Compat != "", "", "compat", "compat %q; want any text, %q for example", s.Compat, "v1")
 	c.want(len(s.Datacenters) > 0, "", "datacenters", "datacenters is empty; want at least one, [\"*\"] for all")
 	c.want(consulName.MatchString(s.ConsulService), "", "consul_service", "consul_service %q; want lower-case letters, digits and -", s.ConsulService)
-	c.want(strings.HasPrefix(s.Connector, "Nixl") && vllm.KnownConnector(s.Connector), "", "connector",
-		"connector %q; want %q, the one whose handoff the router speaks%s", s.Connector, vllm.NixlConnector, DidYouMean(s.Connector, []string{vllm.NixlConnector}))
+	c.want(slices.Contains(DriverConnectors(), s.Connector), "", "connector",
+		"connector %q; want %s, which the driver sets up%s", s.Connector, strings.Join(DriverConnectors(), " or "), DidYouMean(s.Connector, DriverConnectors()))
 	c.args("", "engine_args", s.EngineArgs)
 	c.group("prefill", s.Prefill, s.EngineArgs)
 	c.group("decode", s.Decode, s.EngineArgs)
@@ -58,17 +56,17 @@ func (c *checker) group(name string, g *Group, common []string) {
 		"gpu_memory %q; want a number and a unit, \"79 GiB\" for example", g.GPUMemory)
 	c.args(name, "args", g.Args)
 	all := slices.Concat(common, g.Args)
-	used, written, ok := GPUs(all)
-	c.want(ok, name, "args", "a parallel size in the arguments is no positive number; write --tensor-parallel-size=2 for example")
+	used, written, ok := GPUs(nil, all)
+	c.want(ok, name, "args", "the arguments' parallel sizes are no positive numbers, or spread a server over nodes; write gpus, and let the driver pass --tensor-parallel-size")
 	if ok && written {
-		c.want(used == g.GPUs, name, "gpus", "gpus %d, but the arguments' parallel sizes make %d; make them equal, or leave out --tensor-parallel-size and it follows gpus", g.GPUs, used)
+		c.want(used == g.GPUs, name, "gpus", "gpus %d, but the arguments' parallel sizes make %d; make them equal, or leave out --tensor-parallel-size, which follows gpus", g.GPUs, used)
 	}
 }
 
 // args reports arguments that the driver or the renderer writes itself.
 func (c *checker) args(block, key string, args []string) {
 	for _, a := range args {
-		if flag, instead, owned := OwnedFlag(a); owned {
+		if flag, instead, owned := OwnedFlag(a, func(key string) bool { return key == KVTransferBlock }); owned {
 			c.want(false, block, key, "%s in %s; the driver writes it; use %s", flag, key, instead)
 		}
 		c.want(FlagName(a) != "--shutdown-timeout", block, key, "--shutdown-timeout in %s; use timeouts { drain = ... }, because kill_timeout must fit it", key)

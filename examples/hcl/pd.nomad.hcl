@@ -225,7 +225,8 @@ job "pd" {
         cpu    = 6000  # MHz
         memory = 49152 # MiB
 
-        # As many GPUs as --tensor-parallel-size times --pipeline-parallel-size.
+        # As many GPUs as config's tensor_parallel_size times
+        # pipeline_parallel_size, each 1 unless it is set.
         device "nvidia/gpu" {
           count = 1
 

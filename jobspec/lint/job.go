@@ -147,23 +147,25 @@ func (g *group) ownServer(t *task) *server {
 	s := &server{group: g, task: t, ours: true, config: t.first("config")}
 	role := s.config.attr("role")
 	s.roleAt = role.at
-	if text, ok := role.text(); ok {
+	if !role.set {
+		s.role = pd.Role(jobspec.DefaultRole)
+	} else if text, ok := role.text(); ok {
 		s.role, _ = pd.ParseRole(text)
 	}
 	s.args = s.config.arguments("args")
-	s.service = g.serviceOf(s.config.attr("port"))
+	s.service = g.serviceOf(s)
 	return s
 }
 
 // serviceOf is the service that registers a server: the one with a role tag,
 // else the one on the server's port, else the only one.
-func (g *group) serviceOf(port value) *service {
+func (g *group) serviceOf(server *server) *service {
 	for _, s := range g.services {
 		if len(s.roleTags()) > 0 {
 			return s
 		}
 	}
-	if label, ok := port.text(); ok {
+	if label, ok := server.port(); ok {
 		for _, s := range g.services {
 			if l, ok := s.attr("port").text(); ok && l == label {
 				return s
@@ -174,6 +176,31 @@ func (g *group) serviceOf(port value) *service {
 		return g.services[0]
 	}
 	return nil
+}
+
+// port is the label of the server's HTTP port; ok is false if it cannot be known.
+func (s *server) port() (label string, ok bool) {
+	v := s.config.attr("port")
+	if !v.set && s.ours {
+		return jobspec.DefaultPort, true
+	}
+	return v.text()
+}
+
+// gpus is how many GPUs vLLM uses; ok is false if that cannot be known.
+func (s *server) gpus() (n int, ok bool) {
+	typed := map[string]int{}
+	for _, key := range []string{"tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"} {
+		if v := s.config.attr(key); v.set {
+			size, known := v.number()
+			if !known || size < 1 {
+				return 0, false
+			}
+			typed[key] = size
+		}
+	}
+	n, _, ok = jobspec.GPUs(typed, s.args.items)
+	return n, ok && s.args.whole
 }
 
 // at is where a finding about the whole server points: its config block, else its task.

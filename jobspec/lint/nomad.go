@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/nomad/jobspec2"
 )
 
@@ -31,7 +32,29 @@ func nomadFindings(name string, src []byte, opts Options) []Finding {
 	if errors.As(err, &diags) {
 		return fromDiagnostics(diags)
 	}
-	return fromText(name, err.Error())
+	findings := fromText(name, err.Error())
+	for i := range findings {
+		placeVariable(&findings[i], src)
+	}
+	return findings
+}
+
+// unset is Nomad's complaint about a variable without a value. It comes
+// without a place.
+var unset = regexp.MustCompile(`variable "([^"]+)"`)
+
+// placeVariable puts a finding that names a variable where the variable is declared.
+func placeVariable(f *Finding, src []byte) {
+	m := unset.FindStringSubmatch(f.Message)
+	if m == nil || f.Line > 1 {
+		return
+	}
+	file, _ := hclsyntax.ParseConfig(src, f.File, hcl.InitialPos)
+	for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+		if b.Type == "variable" && len(b.Labels) == 1 && b.Labels[0] == m[1] {
+			f.Line, f.Column = b.DefRange().Start.Line, b.DefRange().Start.Column
+		}
+	}
 }
 
 func fromDiagnostics(diags hcl.Diagnostics) []Finding {
@@ -66,7 +89,8 @@ func fromText(name, text string) []Finding {
 		case last >= 0:
 			r.findings[last].Fix = oneLine(r.findings[last].Fix + " " + line)
 		default:
-			r.errorf(hcl.Range{Filename: name, Start: hcl.InitialPos}, "", "%s", oneLine(line))
+			what, detail, _ := strings.Cut(strings.TrimPrefix(line, "<nil>: "), "; ")
+			r.errorf(hcl.Range{Filename: name, Start: hcl.InitialPos}, detail, "%s", oneLine(what))
 		}
 	}
 	return r.findings

@@ -2,6 +2,8 @@ package lint
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/nomad-vllm/nomad-vllm/jobspec"
 	"github.com/nomad-vllm/nomad-vllm/pd"
@@ -50,17 +52,36 @@ func compare(p, d *server) *mismatch {
 		p, d value
 	}{
 		{"config.model", p.config.attr("model"), d.config.attr("model")},
-		{pd.MetaModel, p.service.meta[pd.MetaModel], d.service.meta[pd.MetaModel]},
+		{pd.MetaModel, publishedModel(p), publishedModel(d)},
 		{pd.MetaCompat, p.service.meta[pd.MetaCompat], d.service.meta[pd.MetaCompat]},
-		{"kv_transfer.connector", p.config.first(jobspec.KVTransferBlock).attr("connector"), d.config.first(jobspec.KVTransferBlock).attr("connector")},
+		{"kv_transfer.connector", knownConnector(p), knownConnector(d)},
 		{"the Consul service name", p.service.attr("name"), d.service.attr("name")},
 	}
 	for _, x := range pairs {
 		a, okA := x.p.text()
 		b, okB := x.d.text()
-		if okA && okB && a != b {
+		if okA && okB && a != b && strings.TrimSpace(a) != "" && strings.TrimSpace(b) != "" {
 			return &mismatch{x.what, x.d, b, a, p.group.name}
 		}
 	}
 	return nil
+}
+
+// publishedModel is a server's pd_model, where nothing else in the file says
+// what it should be: a wrong one is another rule's finding.
+func publishedModel(s *server) value {
+	if s.ours && len(s.servedNames()) == 0 {
+		return value{}
+	}
+	return s.service.meta[pd.MetaModel]
+}
+
+// knownConnector is a server's connector; one that the driver does not know is
+// another rule's finding.
+func knownConnector(s *server) value {
+	v := s.config.first(jobspec.KVTransferBlock).attr("connector")
+	if name, known := v.text(); !known || !slices.Contains(jobspec.DriverConnectors(), name) {
+		return value{}
+	}
+	return v
 }

@@ -4,65 +4,83 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/nomad-vllm/nomad-vllm/jobspec"
 )
 
-// envMistakes are variables that no server of ours should have, by value.
-var envMistakes = [...]struct {
-	name  string
-	bad   func(value string) bool
-	why   string
-	mend  string
-	level Severity
-}{
-	{"VLLM_NIXL_SIDE_CHANNEL_HOST", isNowhere, "the other side would be told to fetch the KV from there", "leave it out: the driver sets the server's own address", Error},
-	{"VLLM_NIXL_SIDE_CHANNEL_HOST", any1, "it overrides the address that the driver knows", "leave it out", Warning},
-	{"VLLM_NIXL_SIDE_CHANNEL_PORT", any1, "it overrides the port that Nomad reserved and Consul publishes", "leave it out and set kv_transfer.side_channel_port", Error},
-	{"VLLM_USE_V1", func(v string) bool { return v == "0" }, "the old engine has no KV connectors", "leave it out", Error},
-	{"CUDA_VISIBLE_DEVICES", any1, "it overrides the GPUs that Nomad reserved", "leave it out: the driver sets it from the device block", Error},
-	{"NVIDIA_VISIBLE_DEVICES", any1, "Nomad sets it from the device block", "leave it out", Error},
-	{"VLLM_NIXL_ABORT_REQUEST_TIMEOUT", any1, "vLLM no longer reads it: since May 2026 a lease in kv_connector_extra_config took its place", "leave it out", Warning},
+// overridden are variables that the driver sets itself, whatever the job says,
+// and where it takes them from.
+func overridden(name string) string {
+	switch name {
+	case "VLLM_NIXL_SIDE_CHANNEL_HOST":
+		return "the address of kv_transfer.side_channel_port"
+	case "VLLM_NIXL_SIDE_CHANNEL_PORT":
+		return "kv_transfer.side_channel_port"
+	case "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER":
+		return "the device block"
+	}
+	return ""
 }
-
-func any1(string) bool { return true }
 
 // isNowhere reports addresses that mean another thing on every machine.
 func isNowhere(host string) bool {
 	return slices.Contains([]string{"0.0.0.0", "::", "localhost", "127.0.0.1", "::1", ""}, host)
 }
 
-// checkEngineEnv finds variables that break the handoff or the placement, and
-// hash seeds that differ between servers which share KV by hash.
+// checkEngineEnv finds variables that break the handoff or the placement.
 func checkEngineEnv(j *job, r *reporter) {
-	const seed = "PYTHONHASHSEED"
-	var first string
-	var seen bool
 	for _, s := range j.servers {
 		env, _, _ := s.task.table("env")
 		for _, name := range slices.Sorted(maps.Keys(env)) {
-			reportEnv(r, s, name, env[name])
+			if text, known := env[name].text(); known {
+				reportEnv(r, s, name, text, env[name])
+			}
 		}
-		v := env[seed]
-		text, known := v.text()
-		switch {
-		case !known:
-		case !seen:
-			first, seen = text, true
-		case text != first:
-			r.errorf(v.at, fmt.Sprintf("write the same for every server, %s = %q", seed, first),
-				"%s is %q here and %q in another group: they hash the same prompt differently", seed, text, first)
+		host := s.config.first(jobspec.KVTransferBlock).attr("side_channel_host")
+		if text, known := host.text(); known && isNowhere(text) {
+			r.errorf(host.at, "leave it out: the driver uses the address of the port", "side_channel_host %q: the other side would look for the KV on itself", text)
 		}
+	}
+	checkHashSeed(j, r)
+}
+
+func reportEnv(r *reporter, s *server, name, text string, v value) {
+	from := overridden(name)
+	reserved, _, known := reservedGPUs(s.task)
+	switch {
+	case name == "VLLM_USE_V1" && text == "0":
+		r.errorf(v.at, "leave it out", "VLLM_USE_V1 = 0 asks for the old engine, which has no KV connectors")
+	case name == "VLLM_NIXL_ABORT_REQUEST_TIMEOUT":
+		r.warnf(v.at, "leave it out, and set kv_transfer.lease if the lease of 30s is wrong", "vLLM no longer reads %s", name)
+	case name == "VLLM_NIXL_SIDE_CHANNEL_HOST" && !s.ours && isNowhere(text):
+		r.errorf(v.at, `write "${NOMAD_IP_nixl}", with the label of the side channel's port`, "%s = %q: the other side would look for the KV on itself", name, text)
+	case name == "CUDA_VISIBLE_DEVICES" && s.ours && known && reserved == 0:
+		r.errorf(v.at, "leave it out and add a device block", "%s takes GPUs that Nomad did not reserve and may give to others", name)
+	case s.ours && from != "":
+		r.warnf(v.at, "leave it out", "%s has no effect: the driver sets it from %s", name, from)
 	}
 }
 
-func reportEnv(r *reporter, s *server, name string, v value) {
-	text, known := v.text()
-	if !s.ours || !known {
-		return
-	}
-	for _, m := range envMistakes {
-		if m.name == name && m.bad(text) {
-			r.add(m.level, v.at, m.mend, fmt.Sprintf("env %s = %q: %s", name, text, m.why))
-			return
+// checkHashSeed finds servers that hash the same prompt differently and so
+// never find one another's blocks.
+func checkHashSeed(j *job, r *reporter) {
+	const seed = "PYTHONHASHSEED"
+	first, seen := "", false
+	for _, s := range j.servers {
+		env, at, _ := s.task.table("env")
+		v := env[seed]
+		text, known := v.text()
+		switch {
+		case v.set && !known, !v.set && !s.ours:
+			continue
+		case !v.set:
+			text, v.at = jobspec.DefaultHashSeed, at
+		}
+		if !seen {
+			first, seen = text, true
+		} else if text != first {
+			r.errorf(v.at, fmt.Sprintf("write the same for every server, or leave it to the driver, which sets %q", jobspec.DefaultHashSeed),
+				"%s is %q here and %q in another group: they hash the same prompt differently", seed, text, first)
 		}
 	}
 }

@@ -17,20 +17,28 @@ func checkGPUCount(j *job, r *reporter) {
 		if !s.ours {
 			continue
 		}
-		uses, _, ok := jobspec.GPUs(s.args.items)
+		uses, usesKnown := s.gpus()
 		reserved, at, known := reservedGPUs(s.task)
 		switch {
 		case !known:
-		case reserved == 0 && !ok:
-			r.errorf(at, fmt.Sprintf("add device %q { count = 1 } to resources", jobspec.GPUDevice), "task %q reserves no GPU", s.task.name)
-		case reserved == 0:
+		case reserved == 0 && usesKnown && uses > 1:
 			r.errorf(at, fmt.Sprintf("add device %q { count = %d } to resources", jobspec.GPUDevice, uses),
+				"task %q reserves no GPU, and vLLM's parallel sizes use %d", s.task.name, uses)
+		case reserved == 0:
+			r.warnf(at, fmt.Sprintf("add device %q { count = 1 } to resources, unless the node's vLLM runs on CPU", jobspec.GPUDevice),
 				"task %q reserves no GPU", s.task.name)
-		case ok && s.args.whole && reserved != uses:
-			r.errorf(at, fmt.Sprintf("write count = %d, or change --tensor-parallel-size", uses),
-				"task %q reserves %d GPUs, and vLLM's arguments use %d (tensor times pipeline times data parallel size)", s.task.name, reserved, uses)
+		case usesKnown && reserved != uses:
+			r.errorf(at, fmt.Sprintf("write count = %d, or tensor_parallel_size = %d in config", uses, reserved),
+				"task %q reserves %s, and vLLM's parallel sizes (tensor times pipeline times data) use %d", s.task.name, gpuCount(reserved), uses)
 		}
 	}
+}
+
+func gpuCount(n int) string {
+	if n == 1 {
+		return "1 GPU"
+	}
+	return fmt.Sprintf("%d GPUs", n)
 }
 
 // reservedGPUs sums the counts of a task's GPU devices. known is false if one

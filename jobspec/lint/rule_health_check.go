@@ -8,14 +8,23 @@ func checkHealth(j *job, r *reporter) {
 		if s.service == nil || s.service.hasHealthCheck() {
 			continue
 		}
-		for _, c := range s.service.blocks("check") {
-			if path := c.attr("path"); path.set {
-				text, _ := path.text()
-				r.errorf(path.at, `write path = "/health"`, "the check asks %q; only /health says whether vLLM's engine lives", text)
-			}
+		if path := s.service.checkedPath(); path.set {
+			text, _ := path.text()
+			r.errorf(path.at, `write path = "/health"`, "the check asks %q; only /health says whether vLLM's engine lives", text)
+			continue
 		}
 		r.errorf(s.service.at, fix, "the service has no HTTP check on /health")
 	}
+}
+
+// checkedPath is what the service's HTTP check asks for, not set if it has none.
+func (s *service) checkedPath() value {
+	for _, c := range s.blocks("check") {
+		if path := c.attr("path"); path.set {
+			return path
+		}
+	}
+	return value{}
 }
 
 func (s *service) hasHealthCheck() bool {

@@ -32,6 +32,9 @@ func checkKillTimeout(j *job, r *reporter) {
 		case !v.set:
 			r.warnf(s.task.at, `write kill_timeout = "30s"`,
 				"task %q has no kill_timeout, and Nomad's default of %s is less than vLLM takes to stop", s.task.name, short(nomadKillTimeout))
+		case i < 0 && s.ours && s.args.whole:
+			r.warnf(s.args.all, fmt.Sprintf("add %q to args", "--shutdown-timeout=20"),
+				"task %q has no --shutdown-timeout: vLLM drops what it is writing when it is stopped", s.task.name)
 		case kill > clientKillTimeout:
 			r.warnf(v.at, fmt.Sprintf("set max_kill_timeout = %q on the clients, or stay within %s", short(kill), short(clientKillTimeout)),
 				"kill_timeout is %s, and Nomad clients cap it at %s unless told otherwise", short(kill), short(clientKillTimeout))

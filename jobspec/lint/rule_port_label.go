@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zclconf/go-cty/cty"
+
 	"github.com/nomad-vllm/nomad-vllm/jobspec"
 )
 
@@ -16,8 +18,8 @@ func checkPortLabels(j *job, r *reporter) {
 		}
 		port := s.config.attr("port")
 		side := s.config.first(jobspec.KVTransferBlock).attr("side_channel_port")
-		if !port.set {
-			r.errorf(s.at(), `write port = "http" and port "http" {} in the group's network`, "task %q has no port", s.task.name)
+		if !port.set { // the driver's default, "http", must be there all the same
+			port = value{v: cty.StringVal(jobspec.DefaultPort), at: s.at(), set: true}
 		}
 		s.group.checkLabel(r, "port", port)
 		s.group.checkLabel(r, "kv_transfer.side_channel_port", side)

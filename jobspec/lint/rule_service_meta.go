@@ -43,9 +43,9 @@ type wanted struct {
 // which vLLM lets one rename.
 func wantedMeta(s *server) []wanted {
 	var model, connector, namespace []string
-	if served, i := jobspec.FlagValue(s.args.items, "--served-model-name"); i >= 0 {
-		model = []string{served}
-	} else if text, known := s.config.attr("model").text(); known && s.args.whole {
+	if served := s.servedNames(); len(served) > 0 {
+		model = served
+	} else if text, known := s.config.attr("model").text(); known && s.args.whole && strings.TrimSpace(text) != "" {
 		model = []string{text}
 	}
 	if text, known := s.config.first(jobspec.KVTransferBlock).attr("connector").text(); known {
@@ -86,8 +86,28 @@ func (w wanted) check(s *service, r *reporter) {
 		return
 	}
 	if text, known := v.text(); known && len(w.ok) > 0 && !slices.Contains(w.ok, text) {
-		r.errorf(v.at, fmt.Sprintf("write %q", example), "%s is %q", w.key, text)
+		r.errorf(v.at, fmt.Sprintf("write %q; otherwise %s", example, w.why), "%s is %q where %q belongs", w.key, text, example)
 	}
+}
+
+// servedNames are the names that --served-model-name gives the model, in one
+// argument or in several.
+func (s *server) servedNames() (names []string) {
+	value, i := jobspec.FlagValue(s.args.items, "--served-model-name")
+	if i < 0 {
+		return nil
+	}
+	names = append(names, value)
+	if strings.Contains(s.args.items[i], "=") {
+		return names
+	}
+	for _, a := range s.args.items[min(i+2, len(s.args.items)):] {
+		if jobspec.FlagName(a) != "" {
+			break
+		}
+		names = append(names, a)
+	}
+	return names
 }
 
 // checkPublishedPort compares the published side-channel port with the label.
@@ -95,7 +115,7 @@ func checkPublishedPort(s *server, r *reporter) {
 	v := s.service.meta[pd.MetaSideChannelPort]
 	text, known := v.text()
 	label, labelKnown := s.config.first(jobspec.KVTransferBlock).attr("side_channel_port").text()
-	if !known || !labelKnown || !strings.Contains(text, "${") {
+	if !known || !labelKnown || !strings.Contains(text, "${") || !slices.Contains(s.group.ports, label) {
 		return
 	}
 	// Nomad turns what an environment variable may not hold into underscores.

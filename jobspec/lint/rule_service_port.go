@@ -16,11 +16,11 @@ func checkServicePort(j *job, r *reporter) {
 		}
 		v := s.service.attr("port")
 		label, known := v.text()
-		want, wantKnown := s.config.attr("port").text()
+		want, wantKnown := s.port()
 		switch {
 		case !v.set:
 			r.errorf(s.service.at, fmt.Sprintf("write port = %q", orExample(want, "http")), "the service has no port, so clients cannot connect")
-		case known && s.ours && wantKnown && label != want:
+		case known && s.ours && wantKnown && label != want && slices.Contains(s.group.ports, want):
 			r.errorf(v.at, fmt.Sprintf("write port = %q", want), "the service's port is %q and the server listens on %q", label, want)
 		case known && !s.ours && !slices.Contains(s.group.ports, label):
 			r.errorf(v.at, fmt.Sprintf("add port %q {}%s", label, jobspec.DidYouMean(label, s.group.ports)),

@@ -37,10 +37,11 @@ job "pd" {
       kill_timeout = "30s"
 
       config {
-        model = "acme/llama"
-        role  = "prefill"
-        port  = "http"
-        args  = ["--tensor-parallel-size=2", "-pp", "2", "--shutdown-timeout=20"]
+        model              = "acme/llama"
+        role               = "prefill"
+        port               = "http"
+        data_parallel_size = 2
+        args               = ["--tensor-parallel-size=2", "-pp", "2", "--shutdown-timeout=20"]
 
         kv_transfer {
           connector         = "NixlConnector"
