@@ -1,0 +1,137 @@
+// Command pd-router takes OpenAI requests in and serves each in two legs, the
+// prompt by a prefill instance and the answer by a decode instance of vLLM. It
+// finds the instances in Consul, or takes fixed addresses.
+//
+// Three goroutines run besides net/http's: the HTTP server, the Consul watch
+// (one more per service name inside it), and main, which waits for a signal
+// and then stops both.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/router"
+)
+
+// version is the router's version; the build may set it with -ldflags -X.
+var version = "0.1.0-dev"
+
+// Exit codes.
+const (
+	exitOK     = 0 // stopped by a signal, everything finished
+	exitFailed = 1 // could not start, or requests had to be cut off at the end
+	exitUsage  = 2 // the settings are wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, stop, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run is the command: it serves until ctx ends, then finishes what runs.
+// release gives signals back their usual effect, so that a second one kills.
+func run(ctx context.Context, release func(), args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	set, err := parse(args, getenv, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "pd-router: wrong settings:\n%s\n", indent(err))
+		return exitUsage
+	case set.version:
+		fmt.Fprintln(stdout, "pd-router", version)
+		return exitOK
+	}
+	logger := hclog.New(&hclog.LoggerOptions{
+		Name: "pd-router", Level: hclog.LevelFromString(set.logLevel), JSONFormat: set.logJSON, Output: stderr,
+	})
+	source, watch, err := newSource(set, logger)
+	if err != nil {
+		fmt.Fprintf(stderr, "pd-router: wrong settings:\n%s\n", indent(err))
+		return exitUsage
+	}
+	set.router.Source, set.router.Logger = source, logger
+	server, err := router.New(set.router)
+	if err != nil {
+		fmt.Fprintf(stderr, "pd-router: wrong settings:\n%s\n", indent(err))
+		return exitUsage
+	}
+	defer server.Close()
+	listener, err := net.Listen("tcp", set.listen)
+	if err != nil {
+		logger.Error("cannot listen", "address", set.listen, "error", err)
+		return exitFailed
+	}
+	logger.Info("listening", "address", listener.Addr().String(), "version", version)
+	return serve(ctx, release, server, listener, watch, set.drainTimeout, logger)
+}
+
+// newSource is where instances come from, and what must run to keep it fresh.
+func newSource(set settings, logger hclog.Logger) (router.Source, func(context.Context) error, error) {
+	if len(set.prefill)+len(set.decode) > 0 {
+		snapshot, err := fleet.Static(set.prefill, set.decode)
+		if err != nil {
+			return nil, nil, err
+		}
+		logger.Info("instances are fixed", "prefill", len(set.prefill), "decode", len(set.decode))
+		return fleet.NewFixed(snapshot), func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
+	}
+	consul, err := fleet.NewConsul(fleet.ConsulConfig{Address: set.consulAddr, Services: set.services}, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	logger.Info("instances come from consul", "address", consul.Address(), "services", consul.Services())
+	return consul, consul.Run, nil
+}
+
+// serve runs the server and the watch until ctx ends, then stops both.
+func serve(ctx context.Context, release func(), server *router.Server, listener net.Listener, watch func(context.Context) error,
+	drain time.Duration, logger hclog.Logger) int {
+	// The watch outlives ctx: requests that are being finished may still need another instance.
+	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	watched := make(chan struct{})
+	go func() { defer close(watched); _ = watch(watchCtx) }()
+	defer func() { stopWatch(); <-watched }()
+
+	front := &http.Server{
+		Handler:           server.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          logger.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- front.Serve(listener) }()
+	select {
+	case err := <-failed:
+		logger.Error("server stopped", "error", err)
+		return exitFailed
+	case <-ctx.Done():
+	}
+	release()
+	server.Drain()
+	logger.Info("stopping: finishing requests in flight", "drain_timeout", drain)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	if err := front.Shutdown(limit); err != nil {
+		logger.Warn("requests were still running at the drain timeout; cutting them off", "drain_timeout", drain)
+		_ = front.Close()
+		return exitFailed
+	}
+	logger.Info("stopped")
+	return exitOK
+}

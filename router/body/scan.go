@@ -1,0 +1,261 @@
+package body
+
+import (
+	"bytes"
+	"fmt"
+	"unicode/utf8"
+)
+
+// maxDepth is the deepest nesting that is accepted. Python gives up at about
+// 1000, by default; what we accept it must be able to read.
+const maxDepth = 500
+
+// SyntaxError is why a document is not accepted. It never quotes the document,
+// which holds the prompt.
+type SyntaxError struct {
+	Offset int // bytes from the start
+	Reason string
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("invalid JSON at byte %d: %s", e.Offset, e.Reason)
+}
+
+// scanner walks one document and checks its grammar.
+type scanner struct {
+	b []byte
+	i int
+}
+
+func (s *scanner) fail(reason string) error { return &SyntaxError{Offset: s.i, Reason: reason} }
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// peek is the byte at the scanner, 0 at the end (0 is nowhere valid JSON).
+func (s *scanner) peek() byte {
+	if s.i < len(s.b) {
+		return s.b[s.i]
+	}
+	return 0
+}
+
+// value walks one value of any kind.
+func (s *scanner) value(depth int) error {
+	switch c := s.peek(); {
+	case c == '{':
+		return s.object(depth, nil)
+	case c == '[':
+		return s.array(depth, nil)
+	case c == '"':
+		return s.text()
+	case c == '-' || (c >= '0' && c <= '9'):
+		return s.number()
+	default:
+		return s.literal()
+	}
+}
+
+// object walks an object at '{' and tells member, if given, the offsets of
+// each key and value.
+func (s *scanner) object(depth int, member func(keyStart, keyEnd, valueStart, valueEnd int)) error {
+	if depth >= maxDepth {
+		return s.fail(fmt.Sprintf("nested deeper than %d", maxDepth))
+	}
+	s.i++
+	s.space()
+	if s.peek() == '}' {
+		s.i++
+		return nil
+	}
+	for {
+		if s.peek() != '"' {
+			return s.fail("want a member name in double quotes")
+		}
+		keyStart := s.i
+		if err := s.text(); err != nil {
+			return err
+		}
+		keyEnd := s.i
+		s.space()
+		if s.peek() != ':' {
+			return s.fail("want ':' after a member name")
+		}
+		s.i++
+		s.space()
+		valueStart := s.i
+		if err := s.value(depth + 1); err != nil {
+			return err
+		}
+		if member != nil {
+			member(keyStart, keyEnd, valueStart, s.i)
+		}
+		s.space()
+		switch s.peek() {
+		case ',':
+			s.i++
+			s.space()
+		case '}':
+			s.i++
+			return nil
+		default:
+			return s.fail("want ',' or '}' after a member")
+		}
+	}
+}
+
+// array walks an array at '[' and tells element, if given, each value's offsets.
+func (s *scanner) array(depth int, element func(start, end int)) error {
+	if depth >= maxDepth {
+		return s.fail(fmt.Sprintf("nested deeper than %d", maxDepth))
+	}
+	s.i++
+	s.space()
+	if s.peek() == ']' {
+		s.i++
+		return nil
+	}
+	for {
+		start := s.i
+		if err := s.value(depth + 1); err != nil {
+			return err
+		}
+		if element != nil {
+			element(start, s.i)
+		}
+		s.space()
+		switch s.peek() {
+		case ',':
+			s.i++
+			s.space()
+		case ']':
+			s.i++
+			return nil
+		default:
+			return s.fail("want ',' or ']' after an element")
+		}
+	}
+}
+
+// text walks a string at its opening quote.
+func (s *scanner) text() error {
+	for s.i++; s.i < len(s.b); s.i++ {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.i++
+			return nil
+		case c == '\\':
+			if err := s.escape(); err != nil {
+				return err
+			}
+		case c < 0x20:
+			return s.fail("control character in a string")
+		}
+	}
+	return s.fail("string without an end")
+}
+
+// escape walks from a backslash to the last byte of its escape.
+func (s *scanner) escape() error {
+	s.i++
+	switch s.peek() {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return nil
+	case 'u':
+		for range 4 {
+			s.i++
+			if !isHex(s.peek()) {
+				return s.fail("want four hexadecimal digits after \\u")
+			}
+		}
+		return nil
+	}
+	return s.fail("unknown escape in a string")
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+// number walks a number; "-" alone, leading zeros and bare points are errors.
+func (s *scanner) number() error {
+	if s.peek() == '-' {
+		s.i++
+	}
+	if s.peek() == '0' {
+		s.i++
+	} else if !s.digits() {
+		return s.fail("want a digit")
+	}
+	if s.peek() == '.' {
+		s.i++
+		if !s.digits() {
+			return s.fail("want a digit after the point")
+		}
+	}
+	if c := s.peek(); c == 'e' || c == 'E' {
+		s.i++
+		if c := s.peek(); c == '+' || c == '-' {
+			s.i++
+		}
+		if !s.digits() {
+			return s.fail("want a digit in the exponent")
+		}
+	}
+	return nil
+}
+
+func (s *scanner) digits() bool {
+	start := s.i
+	for c := s.peek(); c >= '0' && c <= '9'; c = s.peek() {
+		s.i++
+	}
+	return s.i > start
+}
+
+// literal walks true, false or null. Python also reads NaN and Infinity; no
+// request needs them and other readers differ on them, so they are refused.
+func (s *scanner) literal() error {
+	for _, word := range [...]string{"true", "false", "null"} {
+		if bytes.HasPrefix(s.b[s.i:], []byte(word)) {
+			s.i += len(word)
+			return nil
+		}
+	}
+	if s.i >= len(s.b) {
+		return s.fail("ends too early")
+	}
+	return s.fail("want a value")
+}
+
+// start checks what a document may begin with.
+func (s *scanner) start() error {
+	if bytes.HasPrefix(s.b, []byte("\xef\xbb\xbf")) {
+		return s.fail("starts with a byte order mark; leave it out")
+	}
+	if !utf8.Valid(s.b) {
+		return s.fail("not UTF-8")
+	}
+	s.space()
+	if s.i == len(s.b) {
+		return s.fail("empty")
+	}
+	return nil
+}
+
+// end checks that nothing but space follows.
+func (s *scanner) end() error {
+	s.space()
+	if s.i != len(s.b) {
+		return s.fail("something follows the value")
+	}
+	return nil
+}

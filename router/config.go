@@ -1,0 +1,88 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+)
+
+// Source says who is there.
+type Source interface {
+	// Snapshot is the last good view, nil until there is one.
+	Snapshot() *fleet.Snapshot
+	// LastError is why the view cannot be refreshed, nil if it can.
+	LastError() error
+}
+
+// Secret is a value that must not be printed.
+type Secret string
+
+// String hides the value from logs and errors.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "[redacted]"
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	Source Source
+	Logger hclog.Logger
+	// MaxBody is the largest request body in bytes, default 32 MiB.
+	MaxBody int64
+	// PrefillTries is how many prefills are tried for one handoff before the
+	// request goes the local way, default 3.
+	PrefillTries int
+	// PrefillTimeout bounds leg 1, default 2 min: a prefill that hangs must
+	// not hold its requests for ever.
+	PrefillTimeout time.Duration
+	// DialTimeout bounds connecting to an instance, default 2 s.
+	DialTimeout time.Duration
+	// UpstreamAPIKey replaces the client's Authorization on both legs. Empty:
+	// the client's is passed on.
+	UpstreamAPIKey Secret
+}
+
+// Default values of Config.
+const (
+	DefaultMaxBody        = 32 << 20
+	DefaultPrefillTries   = 3
+	DefaultPrefillTimeout = 2 * time.Minute
+	DefaultDialTimeout    = 2 * time.Second
+)
+
+// complete fills in the defaults.
+func (c *Config) complete() {
+	if c.MaxBody == 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	if c.PrefillTries == 0 {
+		c.PrefillTries = DefaultPrefillTries
+	}
+	if c.PrefillTimeout == 0 {
+		c.PrefillTimeout = DefaultPrefillTimeout
+	}
+	if c.DialTimeout == 0 {
+		c.DialTimeout = DefaultDialTimeout
+	}
+}
+
+// Validate reports every problem at once. Zero means the default and is fine.
+func (c *Config) Validate() error {
+	var errs []error
+	atLeast := func(name string, ok bool, value, want any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s is %v; want at least %v", name, value, want))
+		}
+	}
+	atLeast("largest request body", c.MaxBody == 0 || c.MaxBody >= 1024, c.MaxBody, "1024 bytes")
+	atLeast("prefill tries", c.PrefillTries >= 0, c.PrefillTries, 1)
+	atLeast("prefill timeout", c.PrefillTimeout == 0 || c.PrefillTimeout >= 10*time.Millisecond, c.PrefillTimeout, "10ms")
+	atLeast("dial timeout", c.DialTimeout == 0 || c.DialTimeout >= 10*time.Millisecond, c.DialTimeout, "10ms")
+	return errors.Join(errs...)
+}

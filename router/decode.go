@@ -1,0 +1,129 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/router/metrics"
+	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/sse"
+	"github.com/nomad-vllm/nomad-vllm/router/upstream"
+)
+
+// maxDials bounds how many decodes that cannot be connected to are passed over
+// for one handoff: the prefill's lease runs meanwhile.
+const maxDials = 3
+
+// answer is a decode's response, not relayed yet. Whoever holds it must call
+// close, which also counts the sequence out.
+type answer struct {
+	resp    *http.Response
+	stream  bool
+	held    []byte // of a stream: what was read to judge it
+	verdict sse.Verdict
+	release func()
+}
+
+func (a *answer) close() {
+	_ = a.resp.Body.Close()
+	a.release()
+}
+
+// good reports whether the client should get it at once.
+func (a *answer) good() bool {
+	return a.resp.StatusCode < 500 && a.verdict == sse.Token
+}
+
+// relayable reports whether the client gets it when there is no further try: an
+// instance's own error says more than ours, a 200 without an answer says less.
+func (a *answer) relayable() bool { return a.verdict == sse.Token }
+
+// failed closes an answer that is not relayed and says what was wrong with it.
+func (a *answer) failed() error {
+	defer a.close()
+	switch a.verdict {
+	case sse.Failed:
+		return errors.New("the stream began with an error")
+	case sse.Empty:
+		return errors.New("the stream ended without a token")
+	}
+	_, _ = io.CopyN(io.Discard, a.resp.Body, 64<<10) // so that the connection can be used again
+	return fmt.Errorf("answered %d", a.resp.StatusCode)
+}
+
+// secondLeg asks a decode. A decode that cannot be connected to has not seen
+// the params, so the next one may have them; any other failure ends the attempt.
+func (t *trip) secondLeg(ctx context.Context, leg second) (*answer, error) {
+	candidates := pool.Without(leg.candidates, t.badDecodes...)
+	if len(candidates) == 0 {
+		candidates = leg.candidates // all have failed once: one of them is still the best there is
+	}
+	for dial := 1; ; dial++ {
+		d, release := t.s.loads.Decode(candidates)
+		t.out.decode = d.ID
+		a, err := t.legTwo(ctx, d, leg.body, release)
+		if err == nil {
+			return a, nil
+		}
+		release()
+		broken, ok := errors.AsType[*upstream.Error](err)
+		rest := pool.Without(candidates, d.ID)
+		if !ok || !broken.NotSent || dial == maxDials || len(rest) == 0 || ctx.Err() != nil {
+			return nil, err
+		}
+		t.s.logger.Warn("decode cannot be connected to", "request_id", t.req.id, "decode", d.ID, "error", err)
+		t.s.metrics.Retry(t.legName())
+		t.badDecodes = append(t.badDecodes, d.ID)
+		candidates = rest
+	}
+}
+
+// legTwo asks one decode and reads a stream up to its first token.
+func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, leg []byte, release func()) (*answer, error) {
+	started := time.Now()
+	resp, err := t.s.client.Do(ctx, http.MethodPost, d.URL+string(t.req.endpoint), t.req.header, leg)
+	if err != nil {
+		return nil, err
+	}
+	t.out.decodeTook = time.Since(started)
+	t.s.metrics.Leg(t.legName(), t.out.decodeTook)
+	a := &answer{resp: resp, release: release}
+	if resp.StatusCode != http.StatusOK || !isStream(resp.Header) {
+		return a, nil
+	}
+	a.stream = true
+	a.held, a.verdict, err = sse.Gate(resp.Body)
+	if err != nil {
+		_ = resp.Body.Close()
+		return nil, &upstream.Error{Err: fmt.Errorf("stream broke off before its first token: %w", err)}
+	}
+	switch a.verdict {
+	case sse.Token:
+		t.out.firstToken = time.Since(t.req.started)
+		t.s.metrics.FirstToken(t.out.path, t.out.firstToken)
+	case sse.Failed:
+		t.s.metrics.StreamFailure(metrics.StreamError)
+	case sse.Empty:
+		t.s.metrics.StreamFailure(metrics.StreamEmpty)
+	}
+	return a, nil
+}
+
+func isStream(h http.Header) bool {
+	return strings.HasPrefix(h.Get("Content-Type"), "text/event-stream")
+}
+
+// body is all of the answer, what was read already included.
+func (a *answer) body() io.Reader {
+	if len(a.held) == 0 {
+		return a.resp.Body
+	}
+	return io.MultiReader(bytes.NewReader(a.held), a.resp.Body)
+}

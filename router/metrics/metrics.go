@@ -1,0 +1,125 @@
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/nomad-vllm/nomad-vllm/pd"
+)
+
+// Metrics holds the router's instruments.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	leg      *prometheus.HistogramVec
+	first    *prometheus.HistogramVec
+	retries  *prometheus.CounterVec
+	streams  *prometheus.CounterVec
+	active   prometheus.Gauge
+}
+
+// buckets span a cached prefix (a few ms) to a long answer (minutes), in seconds.
+func buckets() []float64 {
+	return []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+}
+
+// New makes the instruments; view is called at each scrape.
+func New(view func() View) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pd_router_requests_total", Help: "Requests by how they were served (path, empty if they were not), why not disaggregated (reason), and status code.",
+		}, []string{"path", "reason", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pd_router_request_duration_seconds", Help: "From a request's first byte to its answer's last.", Buckets: buckets(),
+		}, []string{"path"}),
+		leg: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pd_router_leg_duration_seconds", Help: "Prefill: to its whole answer. Decode (leg 2) and local: to response headers.", Buckets: buckets(),
+		}, []string{"leg"}),
+		first: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pd_router_time_to_first_token_seconds", Help: "From a streamed request's arrival to its first token.", Buckets: buckets(),
+		}, []string{"path"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pd_router_retries_total", Help: "Further tries after a failed leg.",
+		}, []string{"leg"}),
+		streams: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pd_router_stream_failures_total", Help: "Streams with status 200 that failed: error (an error event before any token), empty (ended without a token), cut (broke off after one).",
+		}, []string{"kind"}),
+		active: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pd_router_requests_in_flight", Help: "Requests being served now.",
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.active,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &instances{view: view})
+	m.zero()
+	return m
+}
+
+// zero exports what has not happened yet: a rate over a series that first
+// appears with its first failure misses that failure.
+func (m *Metrics) zero() {
+	m.requests.WithLabelValues(string(pd.PathDisaggregated), "", "200")
+	for _, r := range pd.Reasons() {
+		m.requests.WithLabelValues(string(pd.PathLocal), string(r), "200")
+	}
+	for _, leg := range []string{LegPrefill, LegDecode, LegLocal} {
+		m.retries.WithLabelValues(leg)
+		m.leg.WithLabelValues(leg)
+	}
+	for _, kind := range []string{StreamError, StreamEmpty, StreamCut} {
+		m.streams.WithLabelValues(kind)
+	}
+}
+
+// Values of the leg label.
+const (
+	LegPrefill = "prefill"
+	LegDecode  = "decode"
+	LegLocal   = "local"
+)
+
+// Values of the kind label of stream failures.
+const (
+	StreamError = "error"
+	StreamEmpty = "empty"
+	StreamCut   = "cut"
+)
+
+// Begin counts a request in; the function that it returns counts it out.
+func (m *Metrics) Begin() func() {
+	m.active.Inc()
+	return m.active.Dec
+}
+
+// Request counts one finished request.
+func (m *Metrics) Request(path pd.Path, reason pd.Reason, code int, took time.Duration) {
+	m.requests.WithLabelValues(string(path), string(reason), strconv.Itoa(code)).Inc()
+	m.duration.WithLabelValues(string(path)).Observe(took.Seconds())
+}
+
+// Leg records how long one leg took.
+func (m *Metrics) Leg(leg string, took time.Duration) {
+	m.leg.WithLabelValues(leg).Observe(took.Seconds())
+}
+
+// FirstToken records the time to a stream's first token.
+func (m *Metrics) FirstToken(path pd.Path, took time.Duration) {
+	m.first.WithLabelValues(string(path)).Observe(took.Seconds())
+}
+
+// Retry counts one further try of a leg.
+func (m *Metrics) Retry(leg string) { m.retries.WithLabelValues(leg).Inc() }
+
+// StreamFailure counts a stream that failed under status 200.
+func (m *Metrics) StreamFailure(kind string) { m.streams.WithLabelValues(kind).Inc() }
+
+// Handler serves the metrics in Prometheus' text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,99 @@
+package pool
+
+import (
+	"slices"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+)
+
+// Table is one snapshot sorted into pools.
+type Table struct {
+	Snapshot *fleet.Snapshot
+	models   []string
+}
+
+// NewTable indexes a snapshot.
+func NewTable(s *fleet.Snapshot) *Table {
+	t := &Table{Snapshot: s}
+	for _, i := range s.Instances {
+		if m := i.Meta.Model; m != "" {
+			t.models = append(t.models, m)
+		}
+	}
+	slices.Sort(t.models)
+	t.models = slices.Compact(t.models)
+	return t
+}
+
+// Models are the names that instances, usable or not, are registered for, sorted.
+func (t *Table) Models() []string { return t.models }
+
+// View is what one snapshot offers to requests for one model.
+type View struct {
+	Model    string
+	Prefills []*fleet.Instance // usable for leg 1
+	Decodes  []*fleet.Instance // usable for leg 2 and for the local path
+	// Unusable instances of the model, either role: the reasons for an error message.
+	Unusable []*fleet.Instance
+}
+
+// View picks out the instances that serve the model. An instance that names
+// no model serves any, and a request that names none is served by any.
+func (t *Table) View(model string) View {
+	v := View{Model: model}
+	for _, i := range t.Snapshot.Instances {
+		switch {
+		case model != "" && i.Meta.Model != "" && i.Meta.Model != model:
+		case !i.Usable():
+			v.Unusable = append(v.Unusable, i)
+		default:
+			if i.Role.Prefills() {
+				v.Prefills = append(v.Prefills, i)
+			}
+			if i.Role.Decodes() {
+				v.Decodes = append(v.Decodes, i)
+			}
+		}
+	}
+	return v
+}
+
+// Known reports whether any instance, usable or not, serves the model.
+func (v View) Known() bool { return len(v.Prefills)+len(v.Decodes)+len(v.Unusable) > 0 }
+
+// Pairable are the prefills that some decode of the view could take over from.
+func (v View) Pairable() []*fleet.Instance {
+	var out []*fleet.Instance
+	for _, p := range v.Prefills {
+		if len(v.DecodesFor(p)) > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// DecodesFor are the decodes that may take over from the prefill: of equal
+// compat and model, and not the prefill itself, which would hand over to itself.
+func (v View) DecodesFor(p *fleet.Instance) []*fleet.Instance {
+	var out []*fleet.Instance
+	for _, d := range v.Decodes {
+		if d.ID != p.ID && d.Meta.Compat == p.Meta.Compat && d.Meta.Model == p.Meta.Model {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Without leaves out the instances with the given IDs.
+func Without(instances []*fleet.Instance, ids ...string) []*fleet.Instance {
+	if len(ids) == 0 {
+		return instances
+	}
+	var out []*fleet.Instance
+	for _, i := range instances {
+		if !slices.Contains(ids, i.ID) {
+			out = append(out, i)
+		}
+	}
+	return out
+}

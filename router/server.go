@@ -1,0 +1,106 @@
+package router
+
+import (
+	"html/template"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/nomad-vllm/nomad-vllm/router/handoff"
+	"github.com/nomad-vllm/nomad-vllm/router/metrics"
+	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/upstream"
+)
+
+// Server routes requests.
+type Server struct {
+	cfg      Config
+	logger   hclog.Logger
+	client   *upstream.Client
+	loads    *pool.Loads
+	metrics  *metrics.Metrics
+	table    atomic.Pointer[pool.Table]
+	draining atomic.Bool
+	page     *template.Template
+	buffers  *sync.Pool
+}
+
+// New makes a server; it does no I/O.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.complete()
+	s := &Server{
+		cfg:     cfg,
+		logger:  cfg.Logger.Named("router"),
+		client:  upstream.New(cfg.DialTimeout),
+		loads:   pool.NewLoads(nil),
+		page:    parsePage(),
+		buffers: newBuffers(),
+	}
+	s.metrics = metrics.New(s.view)
+	return s, nil
+}
+
+// Close drops idle connections to the instances.
+func (s *Server) Close() { s.client.Close() }
+
+// Drain makes /ready answer 503, so that whoever balances over routers goes
+// elsewhere; requests are still served.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Handler serves the public endpoints.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, ep := range []handoff.Endpoint{handoff.Chat, handoff.Completions} {
+		mux.HandleFunc("POST "+string(ep), s.generate(ep))
+		mux.HandleFunc(string(ep), s.methodNotAllowed("POST"))
+	}
+	mux.HandleFunc("GET /v1/models", s.models)
+	mux.HandleFunc("GET /health", s.health)
+	mux.HandleFunc("GET /ready", s.ready)
+	mux.HandleFunc("GET /status", s.statusJSON)
+	mux.HandleFunc("GET /{$}", s.statusPage)
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	mux.HandleFunc("/", s.notFound)
+	return mux
+}
+
+// currentTable is the pools of the source's snapshot, nil until there is one.
+// It is built once per snapshot and shared.
+func (s *Server) currentTable() *pool.Table {
+	snap := s.cfg.Source.Snapshot()
+	if snap == nil {
+		return nil
+	}
+	if t := s.table.Load(); t != nil && t.Snapshot == snap {
+		return t
+	}
+	t := pool.NewTable(snap)
+	s.table.Store(t)
+	return t
+}
+
+// view is what the metrics show of the instances.
+func (s *Server) view() metrics.View {
+	t := s.currentTable()
+	if t == nil {
+		return metrics.View{Age: -1}
+	}
+	v := metrics.View{}
+	if at := t.Snapshot.At; !at.IsZero() {
+		v.Age = max(0, time.Since(at))
+	}
+	for _, i := range t.Snapshot.Instances {
+		l := s.loads.Of(i)
+		v.Instances = append(v.Instances, metrics.Instance{
+			ID: i.ID, Role: i.Role, Usable: i.Usable(),
+			Prefills: l.Prefills, PrefillBytes: l.PrefillBytes, Decodes: l.Decodes,
+		})
+	}
+	return v
+}

@@ -1,0 +1,100 @@
+package sse
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+)
+
+// Verdict is what the beginning of a stream turned out to be.
+type Verdict int
+
+// The verdicts.
+const (
+	// Token: the answer has begun.
+	Token Verdict = iota
+	// Failed: an error event came before any token.
+	Failed
+	// Empty: the stream ended before any token. vLLM ends a completion whose
+	// KV load failed like this, with status 200 and no error.
+	Empty
+)
+
+// maxHeld bounds what Gate holds back; a stream that has said so much without
+// a token is passed on as it is.
+const maxHeld = 256 << 10
+
+// Gate reads a stream until its first token and returns what it has read,
+// which may end in the middle of a later event. Until then nothing need be
+// committed to the client. An error is the reader's: the stream broke off.
+func Gate(r io.Reader) (held []byte, v Verdict, err error) {
+	buf := make([]byte, 0, 4<<10)
+	line := 0 // start of the first line that is not judged yet
+	for len(buf) < maxHeld {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		for {
+			end := bytes.IndexByte(buf[line:], '\n')
+			if end < 0 {
+				break
+			}
+			v, done := judge(buf[line : line+end])
+			if done {
+				return buf, v, nil
+			}
+			line += end + 1
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return buf, Empty, nil
+		case err != nil:
+			return buf, Empty, err
+		}
+	}
+	return buf, Token, nil
+}
+
+// judge reads one line of the stream; done if it settles the verdict.
+func judge(line []byte) (v Verdict, done bool) {
+	data, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r"), []byte("data:"))
+	if !ok {
+		return Token, false
+	}
+	data = bytes.TrimSpace(data)
+	if string(data) == "[DONE]" {
+		return Empty, true
+	}
+	var event struct {
+		Error   json.RawMessage `json:"error"`
+		Choices []struct {
+			FinishReason *string `json:"finish_reason"`
+			Delta        *struct {
+				Role    string          `json:"role"`
+				Content json.RawMessage `json:"content"`
+			} `json:"delta"`
+		} `json:"choices"`
+	}
+	if json.Unmarshal(data, &event) != nil {
+		return Token, true // not vLLM's: nothing to judge by
+	}
+	if len(event.Error) > 0 && string(event.Error) != "null" {
+		return Failed, true
+	}
+	for _, c := range event.Choices {
+		// Chat opens with a chunk that only announces the role, before the
+		// engine has done anything.
+		announces := c.Delta != nil && c.Delta.Role != "" && c.FinishReason == nil && emptyText(c.Delta.Content)
+		if !announces {
+			return Token, true
+		}
+	}
+	return Token, false
+}
+
+func emptyText(raw json.RawMessage) bool {
+	return len(raw) == 0 || string(raw) == "null" || string(raw) == `""`
+}

@@ -1,0 +1,188 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/handoff"
+	"github.com/nomad-vllm/nomad-vllm/router/metrics"
+	"github.com/nomad-vllm/nomad-vllm/router/pool"
+)
+
+// maxAttempts is how often a decode is asked before the client is told of a
+// failure: once, and once more from the start. kv_transfer_params are single
+// use, so the second time needs a handoff of its own.
+const maxAttempts = 2
+
+// trip is one request on its way through the router. One goroutine owns it.
+//
+//	read -> [leg 1] -> leg 2 -> relay        disaggregated
+//	read ------------> local -> relay        local, with a reason
+//	             ^        |
+//	             +--------+  once, if nothing was told to the client yet
+type trip struct {
+	s   *Server
+	w   http.ResponseWriter
+	req request
+	out outcome
+
+	// Instances that failed this request, by ID.
+	badPrefills, badDecodes []string
+	// handoffBroke: a decode answered, but could not take over.
+	handoffBroke bool
+}
+
+// outcome is what is counted, logged and told in headers.
+type outcome struct {
+	path         pd.Path
+	reason       pd.Reason
+	prefill      string // instance IDs
+	decode       string
+	prefillTook  time.Duration
+	decodeTook   time.Duration
+	firstToken   time.Duration // since the start; 0 if not a stream
+	attempts     int
+	prefillTries int
+	code         int
+	bytes        int64
+	failure      string // for the log
+}
+
+// generate serves one endpoint.
+func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer s.metrics.Begin()()
+		t := &trip{s: s, w: w, req: request{endpoint: ep, id: requestID(r.Header), started: time.Now()}}
+		defer t.finish()
+		w.Header().Set(pd.HeaderRequestID, t.req.id)
+		err := s.readRequest(w, r, &t.req)
+		if err == nil {
+			err = t.serve(r.Context())
+		}
+		if err != nil {
+			t.fail(r.Context(), err)
+		}
+	}
+}
+
+// second is what leg 2, or the local path, needs.
+type second struct {
+	body       []byte
+	candidates []*fleet.Instance
+}
+
+// serve runs attempts until one is relayed. An error is what the client is to
+// be told; nothing was written then.
+func (t *trip) serve(ctx context.Context) error {
+	for {
+		t.out.attempts++
+		last := t.out.attempts == maxAttempts
+		view, err := t.view()
+		if err != nil {
+			return err
+		}
+		leg, err := t.firstLeg(ctx, view)
+		if err != nil {
+			return err
+		}
+		a, err := t.secondLeg(ctx, leg)
+		if err == nil {
+			if a.good() || (last && a.relayable()) {
+				t.relay(a)
+				return nil
+			}
+			err = a.failed()
+			t.handoffBroke = t.out.path == pd.PathDisaggregated
+			t.badPrefills = append(t.badPrefills, t.out.prefill)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		t.badDecodes = append(t.badDecodes, t.out.decode)
+		t.s.logger.Warn("decode failed", "request_id", t.req.id, "decode", t.out.decode, "prefill", t.out.prefill,
+			"path", t.out.path, "last", last, "error", err)
+		if last {
+			return badGateway(fmt.Sprintf("decode instance %s: %v", t.out.decode, err))
+		}
+		t.s.metrics.Retry(t.legName())
+	}
+}
+
+// view is what one snapshot offers this request; an error if it cannot serve it.
+func (t *trip) view() (pool.View, error) {
+	table := t.s.currentTable()
+	if table == nil {
+		return pool.View{}, t.s.noSnapshot()
+	}
+	model := t.req.model
+	if model == "" {
+		switch have := table.Models(); len(have) {
+		case 0:
+		case 1:
+			model = have[0]
+		default:
+			return pool.View{}, badRequest("model is required, because several are served: "+list(have), "model")
+		}
+	}
+	v := table.View(model)
+	switch {
+	case !v.Known() && model != "" && len(table.Models()) > 0:
+		return v, unknownModel(model, table.Models())
+	case len(v.Decodes) == 0:
+		return v, noDecode(v)
+	}
+	return v, nil
+}
+
+// firstLeg chooses the path and, unless it is local, runs leg 1.
+func (t *trip) firstLeg(ctx context.Context, view pool.View) (second, error) {
+	t.out.prefillTook, t.out.decodeTook = 0, 0
+	reason := handoff.Unsupported(t.req.endpoint, t.req.object)
+	if reason == pd.ReasonNone {
+		leg, why, err := t.prefill(ctx, view)
+		if err != nil {
+			return second{}, err
+		}
+		if why == pd.ReasonNone {
+			t.out.path, t.out.reason = pd.PathDisaggregated, pd.ReasonNone
+			return leg, nil
+		}
+		reason = why
+	}
+	t.out.path, t.out.reason, t.out.prefill = pd.PathLocal, reason, ""
+	return second{body: t.req.object.Raw(), candidates: view.Decodes}, nil
+}
+
+// legName is the second leg's label.
+func (t *trip) legName() string {
+	if t.out.path == pd.PathDisaggregated {
+		return metrics.LegDecode
+	}
+	return metrics.LegLocal
+}
+
+// fail tells the client, if it is still there, why it gets no answer.
+func (t *trip) fail(ctx context.Context, err error) {
+	t.out.failure = err.Error()
+	if ctx.Err() != nil || errors.Is(err, errClientGone) {
+		t.out.code = statusClientGone
+		return
+	}
+	if a, ok := errors.AsType[*answered](err); ok {
+		t.out.failure = ""
+		t.relayAnswered(a)
+		return
+	}
+	e, ok := errors.AsType[*apiError](err)
+	if !ok {
+		e = badRequest(err.Error(), nil) // the body could not be read
+	}
+	t.setHeaders()
+	t.out.code = e.Code
+	e.write(t.w)
+}
