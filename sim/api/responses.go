@@ -1,0 +1,134 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/nomad-vllm/nomad-vllm/sim/engine"
+	"github.com/nomad-vllm/nomad-vllm/sim/tokens"
+)
+
+func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
+	b, f := readBody(r)
+	if f != nil {
+		writeFailure(w, f)
+		return
+	}
+	p := readSampling(b, "max_output_tokens")
+	p.trimFirst = true
+	messages := readInput(b)
+	j := &job{s: s, r: r, p: p, endpoint: "responses", id: "resp_" + s.cfg.NewID(16), model: s.modelName(p.model)}
+	if f := s.prepareChat(b, j, messages); f != nil {
+		s.refuse(w, p, f)
+		return
+	}
+	if p.stream {
+		s.refuse(w, p, badRequest("stream", "streaming of /v1/responses is not simulated"))
+		return
+	}
+	if !s.start(w, j) {
+		return
+	}
+	choices, err := j.collect()
+	if err != nil {
+		j.answerError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, j.responsesAnswer(choices[0]))
+}
+
+// readInput reads `input`: text or a list of messages, after `instructions`.
+func readInput(b *body) []tokens.Message {
+	var out []tokens.Message
+	if in := b.text("instructions"); in != "" {
+		out = append(out, tokens.Message{Role: "system", Content: in})
+	}
+	switch v := b.m["input"].(type) {
+	case string:
+		return append(out, tokens.Message{Role: "user", Content: v})
+	case []any:
+		inner := &body{m: map[string]any{"messages": v}}
+		out = append(out, readMessages(inner)...)
+		b.errs = append(b.errs, inner.errs...)
+	case nil:
+		b.fail("missing", "input", "Field required", b.m)
+	default:
+		b.fail("string_type", "input.str", "Input should be a valid string", v)
+	}
+	return out
+}
+
+type responsesUsage struct {
+	Input        int `json:"input_tokens"`
+	InputDetails struct {
+		Cached     int   `json:"cached_tokens"`
+		Write      int   `json:"cache_write_tokens"`
+		PerTurn    []int `json:"input_tokens_per_turn"`
+		CachedTurn []int `json:"cached_tokens_per_turn"`
+	} `json:"input_tokens_details"`
+	Output        int `json:"output_tokens"`
+	OutputDetails struct {
+		Reasoning   int   `json:"reasoning_tokens"`
+		Tool        int   `json:"tool_output_tokens"`
+		PerTurn     []int `json:"output_tokens_per_turn"`
+		ToolPerTurn []int `json:"tool_output_tokens_per_turn"`
+	} `json:"output_tokens_details"`
+	Total int `json:"total_tokens"`
+}
+
+type responsesResponse struct {
+	ID                string                 `json:"id"`
+	Created           int64                  `json:"created_at"`
+	Incomplete        *map[string]string     `json:"incomplete_details"`
+	Instructions      any                    `json:"instructions"`
+	Metadata          any                    `json:"metadata"`
+	Model             string                 `json:"model"`
+	Object            string                 `json:"object"`
+	Output            []any                  `json:"output"`
+	ParallelToolCalls bool                   `json:"parallel_tool_calls"`
+	Temperature       float64                `json:"temperature"`
+	ToolChoice        string                 `json:"tool_choice"`
+	Tools             []any                  `json:"tools"`
+	TopP              float64                `json:"top_p"`
+	Background        bool                   `json:"background"`
+	MaxOutputTokens   int                    `json:"max_output_tokens"`
+	MaxToolCalls      any                    `json:"max_tool_calls"`
+	Previous          any                    `json:"previous_response_id"`
+	Prompt            any                    `json:"prompt"`
+	Reasoning         any                    `json:"reasoning"`
+	ServiceTier       string                 `json:"service_tier"`
+	Status            string                 `json:"status"`
+	Text              any                    `json:"text"`
+	TopLogprobs       any                    `json:"top_logprobs"`
+	Truncation        string                 `json:"truncation"`
+	Usage             responsesUsage         `json:"usage"`
+	User              any                    `json:"user"`
+	PresencePenalty   float64                `json:"presence_penalty"`
+	FrequencyPenalty  float64                `json:"frequency_penalty"`
+	KVTransferParams  *engine.TransferParams `json:"kv_transfer_params"`
+	ECTransferParams  any                    `json:"ec_transfer_params"`
+	InputMessages     any                    `json:"input_messages"`
+	OutputMessages    any                    `json:"output_messages"`
+}
+
+func (j *job) responsesAnswer(c choice) responsesResponse {
+	part := map[string]any{"annotations": []any{}, "text": c.text, "type": "output_text", "logprobs": nil}
+	message := map[string]any{
+		"id": "msg_" + j.s.cfg.NewID(16), "content": []any{part}, "role": "assistant", "status": "completed", "type": "message", "phase": nil,
+	}
+	out := responsesResponse{
+		ID: j.id, Created: j.created, Model: j.model, Object: "response", Output: []any{message}, ParallelToolCalls: true,
+		Temperature: j.p.temperature, ToolChoice: "none", Tools: []any{}, TopP: 1, MaxOutputTokens: j.p.maxTokens,
+		ServiceTier: "auto", Status: "completed", Truncation: "disabled", KVTransferParams: c.last.Params,
+	}
+	if c.finish == "length" {
+		out.Status = "incomplete"
+		out.Incomplete = &map[string]string{"reason": "max_output_tokens"}
+	}
+	u := &out.Usage
+	u.Input, u.Output = len(j.prompts[0]), len(c.tokens)
+	u.Total = u.Input + u.Output
+	u.InputDetails.Cached, u.InputDetails.Write = c.last.Cached, c.last.Created
+	u.InputDetails.PerTurn, u.InputDetails.CachedTurn = []int{}, []int{}
+	u.OutputDetails.PerTurn, u.OutputDetails.ToolPerTurn = []int{}, []int{}
+	return out
+}
