@@ -10,13 +10,15 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/vllm"
 )
 
+const sideChannelPort = "kv_transfer.side_channel_port"
+
 // nixl fills in what is NIXL's own: where peers reach this engine's side
 // channel, the lease and the transports.
 func nixl(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
-	p, err := b.port("kv_transfer.side_channel_port", kv.SideChannelPort)
+	p, err := b.port(sideChannelPort, kv.SideChannelPort)
 	b.fail(err)
 	if err == nil && kv.SideChannelPort == b.Task.Port {
-		b.fail(fmt.Errorf("kv_transfer.side_channel_port %q is the HTTP port as well; add a port label of its own", kv.SideChannelPort))
+		b.fail(fmt.Errorf(sideChannelPort+" %q is the HTTP port as well; add a port label of its own", kv.SideChannelPort))
 	}
 	host := p.HostIP
 	if kv.SideChannelHost != "" {

@@ -130,6 +130,10 @@ func (b *builder) transfer() {
 	c, ok := connectors()[kv.Connector]
 	if !ok {
 		b.fail(unknownConnector(kv.Connector))
+		if kv.SideChannelPort != "" {
+			_, err := b.port(sideChannelPort, kv.SideChannelPort)
+			b.fail(err)
+		}
 		return
 	}
 	cfg := vllm.KVTransferConfig{Connector: kv.Connector, EngineID: kv.EngineID, BufferDevice: kv.KVBufferDevice}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
+	"golang.org/x/sys/unix"
 
 	"github.com/nomad-vllm/nomad-vllm/driver/shim"
 )
@@ -23,12 +24,9 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 		return nil, nil, fmt.Errorf("task %s: %s was started already", c.ID, c.Name)
 	}
 	cfg := d.config()
-	p, err := planTask(cfg, c)
+	p, spec, err := prepare(cfg, c)
 	if err != nil {
-		return nil, nil, configError(err)
-	}
-	spec, err := newSpec(cfg, c, p)
-	if err != nil {
+		openLogsOnce(c)
 		return nil, nil, configError(err)
 	}
 	d.event(c, "Starting: "+commandLine(p.Argv))
@@ -41,6 +39,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	started, err := shim.Start(spec)
 	if err != nil {
 		_ = os.RemoveAll(spec.Dir)
+		openLogsOnce(c)
 		return nil, nil, launchError(fmt.Errorf("start %s: %w", p.Argv[0], err))
 	}
 	state := taskState{Version: stateVersion, Dir: spec.Dir, Cgroup: spec.Cgroup, Started: started}
@@ -54,6 +53,27 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	d.adopt(c, state)
 	d.log.Info("task started", "task_id", c.ID, "pid", started.Task.PID, "shim_pid", started.Shim.PID)
 	return out, nil, nil
+}
+
+// prepare does everything that needs no process yet.
+func prepare(cfg Config, c *drivers.TaskConfig) (plan, shim.Spec, error) {
+	p, err := planTask(cfg, c)
+	if err != nil {
+		return plan{}, shim.Spec{}, err
+	}
+	spec, err := newSpec(cfg, c, p)
+	return p, spec, err
+}
+
+// openLogsOnce lets Nomad's log collector, which waits for the first writer of
+// its fifos, see the end of them; else a task that could not start shows its
+// reason only after the collector's timeout of some seconds.
+func openLogsOnce(c *drivers.TaskConfig) {
+	for _, path := range []string{c.StdoutPath, c.StderrPath} {
+		if f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			f.Close()
+		}
+	}
 }
 
 // planTask gathers the situation of a task and decides how to launch it.
