@@ -54,6 +54,9 @@ func readSampling(b *body, maxNames ...string) *sampling {
 	return s
 }
 
+// maxChoices is the largest n, vLLM's default.
+const maxChoices = 16384
+
 // checkEarly is what vLLM checks while it reads the request.
 func (s *sampling) checkEarly() *failure {
 	if s.hasStreamOptions && !s.stream {
@@ -72,6 +75,8 @@ func (s *sampling) check(b *body) *failure {
 	switch {
 	case s.n < 1:
 		return plain("n must be at least 1, got %d.", s.n)
+	case s.n > maxChoices:
+		return plain("n must be at most %d, got %d. Set VLLM_MAX_N_SEQUENCES to raise the limit.", maxChoices, s.n)
 	case !within("presence_penalty", -2, 2, 0):
 		return plain("presence_penalty must be in [-2, 2], got %s.", pyFloat(b.number("presence_penalty", 0)))
 	case !within("frequency_penalty", -2, 2, 0):

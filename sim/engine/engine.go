@@ -72,6 +72,9 @@ func (e *Engine) loop() {
 				timer.Reset(e.pass.duration)
 			}
 			e.gauges()
+			if e.dead {
+				break // a waiting request was lethal
+			}
 		}
 		e.settle()
 		leaseTimer.Reset(e.nextExpiry())
