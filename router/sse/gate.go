@@ -69,7 +69,9 @@ func judge(line []byte) (v Verdict, done bool) {
 		return Empty, true
 	}
 	var event struct {
-		Error   json.RawMessage `json:"error"`
+		Error *struct {
+			Code int `json:"code"`
+		} `json:"error"`
 		Choices []struct {
 			FinishReason *string `json:"finish_reason"`
 			Delta        *struct {
@@ -81,7 +83,10 @@ func judge(line []byte) (v Verdict, done bool) {
 	if json.Unmarshal(data, &event) != nil {
 		return Token, true // not vLLM's: nothing to judge by
 	}
-	if len(event.Error) > 0 && string(event.Error) != "null" {
+	if event.Error != nil {
+		if event.Error.Code >= 400 && event.Error.Code < 500 {
+			return Token, true // the request's own fault: no other instance would do better
+		}
 		return Failed, true
 	}
 	for _, c := range event.Choices {

@@ -1,0 +1,148 @@
+package body
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestApply_editsInPlace(t *testing.T) {
+	cases := []struct {
+		name, in string
+		edits    []Edit
+		want     string
+	}{
+		{"nothing", ` { "a" : 1 , "b":2 } `, nil, ` { "a" : 1 , "b":2 } `},
+		{"set keeps place", `{"a":1, "b" : 2,"c":3}`, []Edit{Set("b", "[9]")}, `{"a":1, "b" : [9],"c":3}`},
+		{"append", `{"a":1 }`, []Edit{Set("b", "2"), Set("c", "3")}, `{"a":1,"b":2,"c":3 }`},
+		{"append to empty", ` { } `, []Edit{Set("b", "2"), Delete("x")}, ` {"b":2 } `},
+		{"delete first", `{ "a":1, "b":2}`, []Edit{Delete("a")}, `{ "b":2}`},
+		{"delete middle", `{"a":1, "b":2,"c":3}`, []Edit{Delete("b")}, `{"a":1,"c":3}`},
+		{"delete last", `{"a":1, "b":2 }`, []Edit{Delete("b")}, `{"a":1 }`},
+		{"delete all", `{"a":1, "b":2}`, []Edit{Delete("a"), Delete("b")}, `{}`},
+		{"delete only, then append", `{"a":1}`, []Edit{Delete("a"), Set("b", "2")}, `{"b":2}`},
+		{"delete every duplicate", `{"a":1,"b":2,"\u0061":3}`, []Edit{Delete("a")}, `{"b":2}`},
+		{"set leaves one", `{"a":1,"b":2,"\u0061":3}`, []Edit{Set("a", "9")}, `{"b":2,"\u0061":9}`},
+		{"nested names are not ours", `{"x":{"a":1},"y":[{"a":2}]}`, []Edit{Delete("a")}, `{"x":{"a":1},"y":[{"a":2}]}`},
+		{"escaped quote in a key", `{"\"a":1,"a\\":2,"a":3}`, []Edit{Delete("a")}, `{"\"a":1,"a\\":2}`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			in := []byte(c.in)
+			o, err := Parse(in)
+			require.NoError(t, err)
+			got := o.Apply(c.edits...)
+			require.Equal(t, c.want, string(got))
+			require.True(t, json.Valid(got))
+			require.Equal(t, c.in, string(in), "the input is left alone")
+		})
+	}
+}
+
+func TestGet_lastOfSeveralCounts(t *testing.T) {
+	o, err := Parse([]byte(`{"a":1,"b":"x","\u0061": 2.50 ,"c":null}`))
+	require.NoError(t, err)
+	require.Equal(t, "2.50", string(o.Get("a")))
+	require.Equal(t, "null", string(o.Get("c")))
+	require.Nil(t, o.Get("nope"))
+	require.False(t, o.Has("nope"))
+}
+
+func TestParse_refusesWithTheOffset(t *testing.T) {
+	for in, reason := range map[string]string{
+		"": "empty", "  ": "empty", "[]": "want an object", `"x"`: "want an object", "{": "member name", `{"a"}`: "':'",
+		`{"a":}`: "want a value", `{"a":1,}`: "member name", `{"a":1 "b":2}`: "','", `{"a":[1,]}`: "want a value", `{"a":[1 2]}`: "']'",
+		`{"a":1}x`: "follows", `{"a":NaN}`: "want a value", `{"a":Infinity}`: "want a value", `{"a":-Infinity}`: "want a digit",
+		`{"a":+1}`: "want a value", `{"a":01}`: "'}'", `{"a":1.}`: "after the point", `{"a":1e}`: "exponent", `{"a":-}`: "want a digit",
+		`{"a":tru}`: "want a value", `{"a":"\x"}`: "unknown escape", `{"a":"\u12g4"}`: "four hexadecimal", `{"a":"`: "without an end",
+		"{\"a\":\"\t\"}": "control character", "\xef\xbb\xbf{}": "byte order mark", "{\"a\":\"\xff\"}": "not UTF-8", "{\"\x00\":1}": "control character",
+		"{\x00}": "member name", `{"a":` + strings.Repeat("[", 600): "nested deeper",
+	} {
+		_, err := Parse([]byte(in))
+		var s *SyntaxError
+		require.ErrorAs(t, err, &s, in)
+		require.Contains(t, err.Error(), reason, in)
+	}
+}
+
+func TestParse_errorNeverQuotesTheDocument(t *testing.T) {
+	_, err := Parse([]byte(`{"secret":"prompt" oops}`))
+	require.NotContains(t, err.Error(), "secret")
+	require.NotContains(t, err.Error(), "oops")
+}
+
+func TestElements_splitsAnArray(t *testing.T) {
+	e, ok := Elements([]byte(`[ 1, "a,b" ,[2,3], {"x":[4]} ]`))
+	require.True(t, ok)
+	var got []string
+	for _, raw := range e {
+		got = append(got, string(raw))
+	}
+	require.Equal(t, []string{"1", `"a,b"`, "[2,3]", `{"x":[4]}`}, got)
+	_, ok = Elements([]byte(`"text"`))
+	require.False(t, ok)
+	_, ok = Elements(nil)
+	require.False(t, ok)
+}
+
+// depth is how deep a document nests, as the parser counts.
+func depth(b []byte) int {
+	deepest, now, text := 0, 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			now++
+			deepest = max(deepest, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return deepest
+}
+
+// FuzzApply holds the editor against encoding/json: the same documents are
+// accepted, and an edit means what it would mean on a decoded map.
+func FuzzApply(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":1,"kv":{"x":[1,2]},"b":"\u00e9"}`, ` { "kv" : null , "\u006bv":2 } `, `{"a":{"kv":1}}`, `[]`, `{"a":1e400,"b":-0.0}`, `{"a":"\ud800"}`, "{\"\xff\":1}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		o, err := Parse(in)
+		var asMap map[string]json.RawMessage
+		valid := json.Valid(in) && utf8.Valid(in) && json.Unmarshal(in, &asMap) == nil && asMap != nil
+		if (err == nil) != valid && depth(in) < maxDepth {
+			t.Fatalf("Parse says %v, encoding/json says valid %v: %q", err, valid, in)
+		}
+		if err != nil {
+			return
+		}
+		out := o.Apply(Set("kv", `{"new":1}`), Delete("gone"), Set("added", "true"))
+		var got map[string]json.RawMessage
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatalf("%q became %q: %v", in, out, err)
+		}
+		delete(asMap, "gone")
+		asMap["kv"], asMap["added"] = json.RawMessage(`{"new":1}`), json.RawMessage("true")
+		if len(got) != len(asMap) {
+			t.Fatalf("%q became %q", in, out)
+		}
+		for k, v := range asMap {
+			if !bytes.Equal(got[k], v) {
+				t.Fatalf("%q became %q: member %q", in, out, k)
+			}
+		}
+		again, err := Parse(out)
+		if err != nil || !bytes.Equal(again.Apply(Set("kv", `{"new":1}`), Set("added", "true")), out) {
+			t.Fatalf("%q: a second edit differs", in)
+		}
+	})
+}

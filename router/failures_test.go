@@ -1,0 +1,308 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/pd"
+)
+
+const (
+	waitFor = 5 * time.Second
+	tick    = 2 * time.Millisecond
+)
+
+type handler = func(n int, w http.ResponseWriter, r *http.Request, body map[string]json.RawMessage) bool
+
+// status answers every generation with a status.
+func status(code int) handler {
+	return func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		fmt.Fprintf(w, `{"error":{"message":"engine says %d","type":"X","param":null,"code":%d}}`, code, code)
+		return true
+	}
+}
+
+// say answers every generation with 200 and a body.
+func say(contentType, body string) handler {
+	return func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+		w.Header().Set("Content-Type", contentType)
+		_, _ = io.WriteString(w, body)
+		return true
+	}
+}
+
+func broken(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+	reset(w)
+	return true
+}
+
+func cutAnswer(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+	w.Header().Set("Content-Length", "1000")
+	_, _ = io.WriteString(w, `{"half":`)
+	return true
+}
+
+// once lets only the first generation fail.
+func once(h handler) handler {
+	return func(n int, w http.ResponseWriter, r *http.Request, body map[string]json.RawMessage) bool {
+		return n == 1 && h(n, w, r, body)
+	}
+}
+
+func TestPrefillFailure_anotherPrefillServes(t *testing.T) {
+	for name, fault := range map[string]handler{"500": status(500), "503": status(503), "429": status(429), "reset": broken, "cut": cutAnswer, "garbage": say("application/json", "<html>")} {
+		t.Run(name, func(t *testing.T) {
+			world := newEngines(t)
+			p1, p2, d := world.start(), world.start(), world.start()
+			p1.onGenerate(fault)
+			r := newRig(t, inst("p1", p1.URL, pd.RolePrefill), inst("p2", p2.URL, pd.RolePrefill), inst("d", d.URL, pd.RoleDecode))
+			for len(p1.requests()) == 0 {
+				got := r.post(cmplPath, `{"prompt":"x"}`)
+				got.served(t, pd.PathDisaggregated, "")
+				require.Equal(t, "p2", got.Header.Get(pd.HeaderPrefill))
+			}
+			require.Equal(t, 1.0, r.metric("pd_router_retries_total", "leg", "prefill"))
+		})
+	}
+}
+
+func TestPrefillFailure_afterTheBudgetGoesLocal(t *testing.T) {
+	world := newEngines(t)
+	d := world.start()
+	instances := []*fleet.Instance{inst("d", d.URL, pd.RoleDecode)}
+	var prefills []*engine
+	for n := range 5 {
+		p := world.start()
+		p.onGenerate(status(500))
+		prefills = append(prefills, p)
+		instances = append(instances, inst(fmt.Sprint("p", n), p.URL, pd.RolePrefill))
+	}
+	r := newRig(t, instances...)
+	got := r.post(cmplPath, `{"prompt":"x"}`)
+	got.served(t, pd.PathLocal, pd.ReasonPrefillFailed)
+	tried := 0
+	for _, p := range prefills {
+		require.LessOrEqual(t, len(p.requests()), 1, "the same prefill is not tried again")
+		tried += len(p.requests())
+	}
+	require.Equal(t, DefaultPrefillTries, tried)
+}
+
+func TestPrefillFailure_refusedAndHanging(t *testing.T) {
+	world := newEngines(t)
+	p, d := world.start(), world.start()
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	p.onGenerate(func(_ int, _ http.ResponseWriter, r *http.Request, _ map[string]json.RawMessage) bool {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		return true
+	})
+	r := newRigWith(t, Config{PrefillTimeout: 50 * time.Millisecond},
+		inst("gone", refused(t), pd.RolePrefill), inst("hangs", p.URL, pd.RolePrefill), inst("d", d.URL, pd.RoleDecode))
+	r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathLocal, pd.ReasonPrefillFailed)
+}
+
+func TestPrefill_withoutParamsGoesLocalAndIsCounted(t *testing.T) {
+	for name, answer := range map[string]string{
+		"null":         `{"kv_transfer_params":null}`,
+		"absent":       `{}`,
+		"string":       `{"kv_transfer_params":"x"}`,
+		"no prefill":   `{"kv_transfer_params":{"remote_engine_id":"e","remote_host":"h","remote_port":1,"remote_block_ids":[]}}`,
+		"both true":    `{"kv_transfer_params":{"do_remote_prefill":true,"do_remote_decode":true,"remote_engine_id":"e","remote_host":"h","remote_port":1,"remote_block_ids":[[1]]}}`,
+		"no engine id": `{"kv_transfer_params":{"do_remote_prefill":true,"remote_host":"h","remote_port":1,"remote_block_ids":[[1]]}}`,
+		"no host":      `{"kv_transfer_params":{"do_remote_prefill":true,"remote_engine_id":"e","remote_port":1,"remote_block_ids":[[1]]}}`,
+		"null port":    `{"kv_transfer_params":{"do_remote_prefill":true,"remote_engine_id":"e","remote_host":"h","remote_port":null,"remote_block_ids":[[1]]}}`,
+		"null blocks":  `{"kv_transfer_params":{"do_remote_prefill":true,"remote_engine_id":"e","remote_host":"h","remote_port":1,"remote_block_ids":null}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, p, _ := pair(t)
+			p.onGenerate(say("application/json", answer))
+			r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathLocal, pd.ReasonNoTransferParams)
+			require.Equal(t, 1.0, r.metric("pd_router_requests_total", "path", "local", "reason", "no_transfer_params", "code", "200"))
+		})
+	}
+}
+
+func TestPrefill_clientsFaultIsRelayed(t *testing.T) {
+	for _, code := range []int{400, 401, 404, 422} {
+		r, p, d := pair(t)
+		p.onGenerate(status(code))
+		e := r.post(cmplPath, `{"prompt":"x"}`).apiError(t, code)
+		require.Equal(t, fmt.Sprintf("engine says %d", code), e.Message)
+		require.Len(t, p.requests(), 1)
+		require.Empty(t, d.requests())
+	}
+}
+
+func TestDecodeFailure_getsAFreshHandoff(t *testing.T) {
+	sseError := "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n" +
+		"data: {\"error\": {\"message\": \"Internal server error\", \"type\": \"InternalServerError\", \"param\": null, \"code\": 500}}\n\ndata: [DONE]\n\n"
+	sseEmpty := "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5}}\n\ndata: [DONE]\n\n"
+	for name, fault := range map[string]handler{
+		"500": status(500), "reset": broken, "stream error": say("text/event-stream", sseError),
+		"stream empty": say("text/event-stream", sseEmpty), "stream nothing": say("text/event-stream; charset=utf-8", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			world := newEngines(t)
+			p1, p2, d1, d2 := world.start(), world.start(), world.start(), world.start()
+			d1.onGenerate(fault)
+			r := newRig(t, inst("p1", p1.URL, pd.RolePrefill), inst("p2", p2.URL, pd.RolePrefill),
+				inst("d1", d1.URL, pd.RoleDecode), inst("d2", d2.URL, pd.RoleDecode))
+			for len(d1.requests()) == 0 {
+				got := r.post(chatPath, `{"messages":[1],"stream":true}`)
+				got.served(t, pd.PathDisaggregated, "")
+				require.Equal(t, "d2", got.Header.Get(pd.HeaderDecode))
+				require.Contains(t, got.body, `"content":"kv"`)
+				require.NotContains(t, got.body, "Internal server error")
+			}
+			require.Equal(t, len(p1.requests())+len(p2.requests()), len(d1.requests())+len(d2.requests()), "each decode leg had a prefill leg of its own")
+			require.Equal(t, 1.0, r.metric("pd_router_retries_total", "leg", "decode"))
+		})
+	}
+}
+
+func TestDecodeFailure_refusedKeepsTheParamsForAnother(t *testing.T) {
+	world := newEngines(t)
+	p, d := world.start(), world.start()
+	r := newRig(t, inst("p", p.URL, pd.RolePrefill), inst("gone", refused(t), pd.RoleDecode), inst("d", d.URL, pd.RoleDecode))
+	for range 20 {
+		r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathDisaggregated, "")
+	}
+	require.Len(t, p.requests(), 20, "nobody saw the params, so no second prefill leg is needed")
+	require.Positive(t, r.metric("pd_router_retries_total", "leg", "decode"))
+}
+
+func TestDecodeFailure_withNoOtherPrefillGoesLocal(t *testing.T) {
+	r, p, d := pair(t)
+	d.onGenerate(once(status(500)))
+	r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathLocal, pd.ReasonHandoffFailed)
+	require.Len(t, p.requests(), 1)
+	require.Len(t, d.requests(), 2)
+}
+
+func TestDecodeFailure_inTheEndIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault handler
+		code  int
+	}{
+		"500 is relayed": {status(500), 500}, "503 is relayed": {status(503), 503}, "reset": {broken, 502},
+		"empty stream": {say("text/event-stream", "data: [DONE]\n\n"), 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, p, d := pair(t)
+			d.onGenerate(c.fault)
+			r.post(cmplPath, `{"prompt":"x","stream":true}`).apiError(t, c.code)
+			require.Len(t, d.requests(), maxAttempts)
+			require.LessOrEqual(t, len(p.requests()), maxAttempts)
+		})
+	}
+	r := newRig(t, inst("gone", refused(t), pd.RoleDecode))
+	r.post(cmplPath, `{"prompt":"x"}`).apiError(t, 502)
+}
+
+func TestDecode_clientsFaultIsRelayed(t *testing.T) {
+	r, _, d := pair(t)
+	d.onGenerate(status(400))
+	r.post(cmplPath, `{"prompt":"x"}`).apiError(t, 400)
+	require.Len(t, d.requests(), 1)
+	// In a stream as well: the error names the client's fault.
+	d.onGenerate(say("text/event-stream", "data: {\"error\":{\"message\":\"too long\",\"code\":400}}\n\ndata: [DONE]\n\n"))
+	got := r.post(cmplPath, `{"prompt":"x","stream":true}`)
+	require.Contains(t, got.body, "too long")
+	require.Len(t, d.requests(), 2)
+}
+
+func TestDecode_brokenMidStreamIsToldInTheStream(t *testing.T) {
+	r, p, d := pair(t)
+	d.onGenerate(func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+		w.Header().Set("Content-Type", "text/event-stream")
+		event(w, `{"choices":[{"index":0,"text":"one","finish_reason":null}]}`)
+		_, _ = io.WriteString(w, `data: {"cho`)
+		panic(http.ErrAbortHandler)
+	})
+	got := r.post(cmplPath, `{"prompt":"x","stream":true}`)
+	require.Equal(t, 200, got.StatusCode)
+	require.Contains(t, got.body, `"one"`)
+	require.Contains(t, got.body, `"code":502`)
+	require.True(t, strings.HasSuffix(got.body, "\n\ndata: [DONE]\n\n"))
+	require.Len(t, d.requests(), 1, "never again after the first token")
+	require.Len(t, p.requests(), 1)
+	require.Equal(t, 1.0, r.metric("pd_router_stream_failures_total", "kind", "cut"))
+}
+
+func TestDecode_brokenJSONIsBrokenOff(t *testing.T) {
+	r, _, d := pair(t)
+	d.onGenerate(cutAnswer)
+	resp, err := http.Post(r.front.URL+cmplPath, "application/json", strings.NewReader(`{"prompt":"x"}`))
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+	}
+	require.Error(t, err, "half an answer must not look like a whole one")
+	require.Equal(t, 0.0, r.metric("pd_router_requests_in_flight"))
+}
+
+func TestClientGone_cancelsTheLeg(t *testing.T) {
+	for _, leg := range []string{"prefill", "decode", "decode stream"} {
+		t.Run(leg, func(t *testing.T) {
+			r, p, d := pair(t)
+			arrived, cancelled := make(chan struct{}), make(chan struct{})
+			hang := func(_ int, w http.ResponseWriter, q *http.Request, _ map[string]json.RawMessage) bool {
+				if leg == "decode stream" {
+					w.Header().Set("Content-Type", "text/event-stream")
+					event(w, `{"choices":[{"index":0,"text":"one","finish_reason":null}]}`)
+				}
+				close(arrived)
+				<-q.Context().Done()
+				close(cancelled)
+				return true
+			}
+			if leg == "prefill" {
+				p.onGenerate(hang)
+			} else {
+				d.onGenerate(hang)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.front.URL+cmplPath, strings.NewReader(`{"prompt":"x","stream":true}`))
+				if resp, err := http.DefaultClient.Do(req); err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+			}()
+			wait(t, arrived)
+			cancel()
+			wait(t, cancelled)
+			wait(t, done)
+			require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "status=499") }, waitFor, tick)
+			require.Zero(t, r.server.loads.Of(inst("p", p.URL, "")))
+			require.Zero(t, r.server.loads.Of(inst("d", d.URL, "")))
+			require.Equal(t, 0.0, r.metric("pd_router_retries_total", "leg", "decode"), "a client that left is no failure")
+		})
+	}
+}
+
+func wait(t *testing.T, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(waitFor):
+		t.Fatal("timed out")
+	}
+}

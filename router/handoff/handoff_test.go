@@ -1,0 +1,93 @@
+package handoff
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/body"
+)
+
+func parse(t *testing.T, s string) *body.Object {
+	o, err := body.Parse([]byte(s))
+	require.NoError(t, err)
+	return o
+}
+
+func TestPrefillBody_asksForOneTokenAndAHandoff(t *testing.T) {
+	const in = `{"model":"m","stream":true,"stream_options":{"include_usage":true},"max_tokens":50,"min_tokens":3,"min_completion_tokens":2,"messages":[1],"seed":12345678901234567890}`
+	require.Equal(t, `{"model":"m","stream":false,"max_tokens":1,"messages":[1],"seed":12345678901234567890,"kv_transfer_params":`+askForHandoff+`,"max_completion_tokens":1}`,
+		string(PrefillBody(Chat, parse(t, in))))
+	require.Equal(t, `{"prompt":"x","stream":false,"max_tokens":1,"kv_transfer_params":`+askForHandoff+`}`,
+		string(PrefillBody(Completions, parse(t, `{"prompt":"x"}`))), "max_completion_tokens is no field of completions")
+}
+
+func TestDecodeBody_isTheClientsPlusParams(t *testing.T) {
+	params := `{ "remote_port": 5600, "remote_block_ids":[[17]], "new_field":9007199254740993 }`
+	require.Equal(t, `{"prompt":"x","kv_transfer_params":`+params+` }`, string(DecodeBody(parse(t, `{"prompt":"x" }`), json.RawMessage(params))))
+}
+
+func TestParams_takesRealAnswersVerbatim(t *testing.T) {
+	const params = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[17,18]],"remote_engine_id":"06629847","remote_request_id":"chatcmpl-1","remote_host":"127.0.0.1","remote_port":15600,"tp_size":1,"remote_blocks_expiry_time":null,"transfer_mode":"pull"}`
+	for _, blocks := range []string{`[[17,18]]`, `[17,18]`} { // one list per KV group; one flat list up to early 2026
+		p := replace(params, `[[17,18]]`, blocks)
+		got, err := Params([]byte(`{"id":"x","choices":[],"kv_transfer_params": ` + p + ` ,"metrics":null}`))
+		require.NoError(t, err)
+		require.Equal(t, p, string(got))
+	}
+}
+
+func TestParams_refusesWhatKillsADecode(t *testing.T) {
+	const good = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1]],"remote_engine_id":"e","remote_host":"h","remote_port":1}`
+	for _, bad := range []string{
+		`null`, `{}`, `[]`, `"x"`, `true`,
+		replace(good, `"do_remote_prefill":true`, `"do_remote_prefill":false`), replace(good, `"do_remote_decode":false`, `"do_remote_decode":true`),
+		replace(good, `"e"`, `""`), replace(good, `"e"`, `null`), replace(good, `"h"`, `null`), replace(good, `:1}`, `:0}`), replace(good, `:1}`, `:70000}`),
+		replace(good, `:1}`, `:"1"}`), replace(good, `[[1]]`, `null`), replace(good, `[[1]]`, `"x"`),
+	} {
+		_, err := Params([]byte(`{"kv_transfer_params":` + bad + `}`))
+		require.ErrorIs(t, err, ErrNoParams, bad)
+	}
+	_, err := Params([]byte(`<html>`))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, ErrNoParams, "an answer that is no JSON is a broken prefill")
+}
+
+func TestClean_removesWhatSteersTransfers(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"a":1}`:                                                   `{"a":1}`,
+		`{"kv_transfer_params":{},"a":1}`:                           `{"a":1}`,
+		`{"a":1,"ec_transfer_params":null}`:                         `{"a":1}`,
+		`{"kv\u005ftransfer_params":1,"a":1}`:                       `{"a":1}`,
+		`{"vllm_xargs":{"kv_transfer_params":"x"},"a":1}`:           `{"vllm_xargs":{},"a":1}`,
+		`{"vllm_xargs":{"x":{"kv_transfer_params":1}},"a":1}`:       `{"vllm_xargs":{"x":{"kv_transfer_params":1}},"a":1}`,
+		`{"messages":[{"content":"kv_transfer_params"}]}`:           `{"messages":[{"content":"kv_transfer_params"}]}`,
+		`{"vllm_xargs":null,"kv_transfer_params":1}`:                `{"vllm_xargs":null}`,
+		`{"vllm_xargs":{"a":1,"ec_transfer_p\u0061rams":2,"b":3} }`: `{"vllm_xargs":{"a":1,"b":3} }`,
+	} {
+		o, err := Clean(parse(t, in))
+		require.NoError(t, err)
+		require.Equal(t, want, string(o.Raw()), in)
+	}
+}
+
+func TestUnsupported_plainRequestsAreCarried(t *testing.T) {
+	for _, in := range []string{
+		`{}`, `{"n":1}`, `{"n":null}`, `{"best_of":1,"use_beam_search":false,"echo":false,"prompt_logprobs":null}`, `{"prompt":"a"}`, `{"prompt":["a"]}`, `{"prompt":[1,2,3]}`,
+		`{"prompt":[[1,2,3]]}`, `{"prompt":[]}`, `{"prompt":[-1,5]}`, `{"logprobs":5}`, `{"truncate_prompt_tokens":100}`, `{"tools":[],"response_format":{"type":"json_object"}}`,
+	} {
+		require.Equal(t, pd.ReasonNone, Unsupported(Completions, parse(t, in)), in)
+	}
+	require.Equal(t, pd.ReasonNone, Unsupported(Chat, parse(t, `{"prompt":["a","b"]}`)), "chat has no prompt")
+}
+
+// replace swaps one part and panics if there is none, so that no case tests nothing.
+func replace(s, old, with string) string {
+	if !strings.Contains(s, old) {
+		panic("no " + old)
+	}
+	return strings.Replace(s, old, with, 1)
+}

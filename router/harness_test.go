@@ -1,0 +1,193 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/pd"
+)
+
+// source is a fleet that tests change.
+type source struct {
+	view atomic.Pointer[fleet.Snapshot]
+	err  error
+}
+
+func (s *source) Snapshot() *fleet.Snapshot { return s.view.Load() }
+func (s *source) LastError() error          { return s.err }
+
+func (s *source) set(instances ...*fleet.Instance) {
+	s.view.Store(fleet.NewSnapshot(instances, time.Now()))
+}
+
+// inst is one instance at an address.
+func inst(id, url string, role pd.Role, change ...func(*fleet.Instance)) *fleet.Instance {
+	i := &fleet.Instance{ID: id, URL: url, Role: role, Meta: pd.Meta{Model: "m", DPSize: 1}}
+	for _, f := range change {
+		f(i)
+	}
+	return i
+}
+
+// logBuffer collects log lines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// rig is a router in front of fake engines.
+type rig struct {
+	t      *testing.T
+	front  *httptest.Server
+	server *Server
+	source *source
+	log    *logBuffer
+}
+
+func newRig(t *testing.T, instances ...*fleet.Instance) *rig {
+	return newRigWith(t, Config{}, instances...)
+}
+
+func newRigWith(t *testing.T, cfg Config, instances ...*fleet.Instance) *rig {
+	r := &rig{t: t, source: &source{}, log: &logBuffer{}}
+	if len(instances) > 0 {
+		r.source.set(instances...)
+	}
+	cfg.Source = r.source
+	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: r.log, Level: hclog.Debug})
+	var err error
+	r.server, err = New(cfg)
+	require.NoError(t, err)
+	r.front = httptest.NewServer(r.server.Handler())
+	t.Cleanup(func() { r.front.CloseClientConnections(); r.front.Close(); r.server.Close() })
+	return r
+}
+
+// pair is a rig with one prefill and one decode.
+func pair(t *testing.T) (r *rig, p, d *engine) {
+	world := newEngines(t)
+	p, d = world.start(), world.start()
+	return newRig(t, inst("p", p.URL, pd.RolePrefill), inst("d", d.URL, pd.RoleDecode)), p, d
+}
+
+const (
+	chatPath = "/v1/chat/completions"
+	cmplPath = "/v1/completions"
+)
+
+// reply is an answer, read whole.
+type reply struct {
+	*http.Response
+	body string
+}
+
+func (r *rig) do(method, path, body string, header ...string) reply {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, r.front.URL+path, strings.NewReader(body))
+	require.NoError(r.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(r.t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(r.t, err)
+	return reply{resp, string(b)}
+}
+
+func (r *rig) post(path, body string, header ...string) reply {
+	r.t.Helper()
+	return r.do(http.MethodPost, path, body, header...)
+}
+
+func (r *rig) get(path string) reply {
+	r.t.Helper()
+	return r.do(http.MethodGet, path, "")
+}
+
+// served checks how a reply says that it was served.
+func (p reply) served(t *testing.T, path pd.Path, reason pd.Reason) {
+	t.Helper()
+	require.Equal(t, http.StatusOK, p.StatusCode, p.body)
+	require.Equal(t, string(path), p.Header.Get(pd.HeaderPath))
+	require.Equal(t, string(reason), p.Header.Get(pd.HeaderReason))
+}
+
+// apiError is the reply's OpenAI error.
+func (p reply) apiError(t *testing.T, code int) apiError {
+	t.Helper()
+	require.Equal(t, code, p.StatusCode, p.body)
+	var e struct {
+		Error *apiError `json:"error"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(p.body), &e), p.body)
+	require.NotNil(t, e.Error)
+	require.Equal(t, code, e.Error.Code)
+	require.NotEmpty(t, e.Error.Message)
+	require.NotEmpty(t, e.Error.Type)
+	return *e.Error
+}
+
+// metric is the value of one series ("name" or "name{label=value,...}"), -1 if absent.
+func (r *rig) metric(name string, labels ...string) float64 {
+	r.t.Helper()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(r.get("/metrics").body))
+	require.NoError(r.t, err)
+	f := families[name]
+	if f == nil {
+		return -1
+	}
+next:
+	for _, m := range f.GetMetric() {
+		for i := 0; i < len(labels); i += 2 {
+			found := false
+			for _, l := range m.GetLabel() {
+				found = found || (l.GetName() == labels[i] && l.GetValue() == labels[i+1])
+			}
+			if !found {
+				continue next
+			}
+		}
+		switch {
+		case m.GetCounter() != nil:
+			return m.GetCounter().GetValue()
+		case m.GetGauge() != nil:
+			return m.GetGauge().GetValue()
+		case m.GetHistogram() != nil:
+			return float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return -1
+}
