@@ -96,6 +96,7 @@ func (p *Plugin) Query(query string, window sdk.TimeRange) (points sdk.Timestamp
 			p.logger.Error("query panicked", "query", query, "panic", r, "stack", string(debug.Stack()))
 			points, err = nil, fmt.Errorf("query %q panicked: %v; please report it", query, r)
 		}
+		err = plain(err)
 	}()
 	q, err := signal.ParseQuery(query)
 	if err != nil {

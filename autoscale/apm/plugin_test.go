@@ -204,6 +204,8 @@ func TestQuery_failsWhenTooLittleIsKnown(t *testing.T) {
 	broken := newEngine(t, 0, 0, "")
 	broken.code.Store(http.StatusServiceUnavailable)
 	huge := newEngine(t, 0, 0, "# "+strings.Repeat("x", 9<<20)+"\n")
+	rude := &engine{Server: httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))}
+	t.Cleanup(rude.Close)
 	for name, c := range map[string]struct {
 		fill func(*finder)
 		want []string
@@ -213,9 +215,16 @@ func TestQuery_failsWhenTooLittleIsKnown(t *testing.T) {
 		"another group": {func(f *finder) { f.add("decode", nil) },
 			[]string{`no instance of "prefill/pd@default", but there is "decode/pd@default"`}},
 		"Consul away": {func(f *finder) { f.err = errors.New("connection refused") },
-			[]string{`Consul service "vllm" at consul.test:8500: connection refused`}},
+			[]string{`Consul service "vllm" at consul.test:8500: nothing listens there`}},
+		"still loading": {func(f *finder) {
+			f.add("prefill", nil)
+			f.instances[0].Unusable = "check \"health\" is critical: connect: connection refused"
+		},
+			[]string{"none of the 1 instances", "nothing listens there"}},
+		"cut off": {func(f *finder) { f.add("prefill", rude) },
+			[]string{"1 of 1 usable instances did not answer", "end of stream"}},
 		"all silent": {func(f *finder) { f.add("prefill", nil); f.add("prefill", nil) },
-			[]string{"2 of 2 usable instances did not answer", "node/prefill-0", "node/prefill-1", "refused"}},
+			[]string{"2 of 2 usable instances did not answer", "node/prefill-0", "node/prefill-1", "nothing listens there"}},
 		"most silent": {func(f *finder) {
 			f.add("prefill", newEngine(t, 1, 1, ""))
 			f.add("prefill", nil)
@@ -235,6 +244,9 @@ func TestQuery_failsWhenTooLittleIsKnown(t *testing.T) {
 			for _, want := range c.want {
 				require.ErrorContains(t, err, want)
 			}
+			// Either of these in an error makes the agent forget every policy it has.
+			require.NotContains(t, err.Error(), "connection refused")
+			require.NotContains(t, err.Error(), "EOF")
 		})
 	}
 }
