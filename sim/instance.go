@@ -49,29 +49,23 @@ func Start(ctx context.Context, o Options) (*Instance, error) {
 func start(ctx context.Context, st *settings) (*Instance, error) {
 	in := &Instance{st: st, done: make(chan struct{}), dead: make(chan struct{}), log: newLogger(st.log)}
 	in.announce()
-	ln, err := net.Listen("tcp", net.JoinHostPort(st.serve.Host, strconv.Itoa(st.serve.Port)))
+	port, err := bind(st.serve.Host, st.serve.Port)
 	if err != nil {
-		return nil, fmt.Errorf("bind API server: %w", err)
-	}
-	if st.serve.Port != 0 {
-		// Held only to find out early that the port is taken: a server that is
-		// still loading refuses connections.
-		ln.Close()
+		return nil, fmt.Errorf("API server: %w", err)
 	}
 	if err := in.startEngine(); err != nil {
-		ln.Close()
+		port.close()
 		return nil, err
 	}
 	if err := in.load(ctx); err != nil {
-		ln.Close()
+		port.close()
 		in.Kill()
 		return nil, err
 	}
-	if st.serve.Port != 0 {
-		if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
-			in.Kill()
-			return nil, fmt.Errorf("bind API server: %w", err)
-		}
+	ln, err := port.listen()
+	if err != nil {
+		in.Kill()
+		return nil, fmt.Errorf("API server: %w", err)
 	}
 	in.serve(ln)
 	return in, nil
