@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -215,7 +216,9 @@ func signalNumber(name string) (unix.Signal, error) {
 func (d *Driver) event(c *drivers.TaskConfig, message string) {
 	err := d.EmitEvent(&drivers.TaskEvent{
 		TaskID: c.ID, TaskName: c.Name, AllocID: c.AllocID,
-		Timestamp: time.Now(), Message: message,
+		Timestamp: time.Now(),
+		// Nomad's command line makes columns at each "|".
+		Message: strings.ReplaceAll(message, "|", "\u00a6"),
 	})
 	if err != nil { // the plugin is going down
 		d.log.Debug("event not delivered", "task_id", c.ID, "event", message, "error", err)

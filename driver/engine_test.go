@@ -33,14 +33,16 @@ func engine(behaviour, arg string) int {
 	case "stubborn": // hangs in its shutdown, as real ones do
 		say("ready")
 		select {}
+	case "hang":
+		select {}
 	case "tree": // with children, one of which has left the session and its parent
-		child("stubborn", "child")
+		child("hang", "child")
 		child("orphan", "")
 		say("ready")
 		<-terms
 		return 0
 	case "orphan":
-		cmd := self("stubborn", "orphan")
+		cmd := self("hang", "")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := cmd.Start(); err != nil {
 			panic(err)

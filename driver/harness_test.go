@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func (k *task) said(name string) int {
 		if err != nil {
 			return false
 		}
-		pid, err = strconv.Atoi(string(b))
+		pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
 		return err == nil
 	}, soon, often, "the engine never said %q", name)
 	return pid

@@ -20,6 +20,8 @@ type outcome struct {
 const (
 	noteLines = 3
 	noteBytes = 600
+
+	signalBase = 128
 )
 
 // exitResult puts an outcome into Nomad's words, and into the user's where
@@ -32,6 +34,9 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 		return &drivers.ExitResult{ExitCode: 1, Err: o.Lost}, "Failed: " + o.Lost.Error()
 	}
 	r := &drivers.ExitResult{ExitCode: o.ExitCode, Signal: o.Signal, OOMKilled: o.OOM}
+	if o.Signal != 0 {
+		r.ExitCode = signalBase + o.Signal // as a shell and Nomad's own drivers say it
+	}
 	if o.StopAsked {
 		return r, ""
 	}
@@ -55,7 +60,7 @@ func failureNote(o outcome) string {
 	if len(tail) == 0 {
 		return fmt.Sprintf("Ended unasked after %s (%s), with nothing in its log", ran(o), how)
 	}
-	text := strings.Join(tail, " | ")
+	text := strings.Join(tail, " // ")
 	if len(text) > noteBytes {
 		text = "..." + text[len(text)-noteBytes:]
 	}
