@@ -81,7 +81,9 @@ func TestUnsupported_plainRequestsAreCarried(t *testing.T) {
 	} {
 		require.Equal(t, pd.ReasonNone, Unsupported(Completions, parse(t, in)), in)
 	}
-	require.Equal(t, pd.ReasonNone, Unsupported(Chat, parse(t, `{"prompt":["a","b"]}`)), "chat has no prompt")
+	require.Equal(t, pd.ReasonNone, Unsupported(Chat, parse(t, `{"prompt":["a","b"],"tool_choice":"auto"}`)), "chat has no prompt")
+	require.Equal(t, pd.ReasonUnsupportedRequest, Unsupported(Chat, parse(t, `{"tool_choice":"required"}`)))
+	require.Equal(t, pd.ReasonUnsupportedRequest, Unsupported(Chat, parse(t, `{"tool_choice":{"type":"function","function":{"name":"f"}}}`)))
 }
 
 // replace swaps one part and panics if there is none, so that no case tests nothing.

@@ -54,8 +54,11 @@ func Unsupported(ep Endpoint, o *body.Object) pd.Reason {
 	case ep == Completions && severalPrompts(o.Get("prompt")):
 		return pd.ReasonListPrompt
 	case !isOneOf(o.Get("prompt_embeds"), "[]"), // no token ids, by which blocks are counted
-		!isOneOf(o.Get("prompt_logprobs")),        // the decode never computes the prompt's logits
-		!isOneOf(o.Get("echo"), "false"),          // with logprobs it is prompt_logprobs
+		!isOneOf(o.Get("prompt_logprobs")), // the decode never computes the prompt's logits, and dies of their absence
+		!isOneOf(o.Get("echo"), "false"),   // with logprobs it is prompt_logprobs
+		// Leg 1's single token is no tool call, which vLLM answers with 400 or 500
+		// where one is required. An easier tool_choice could change the prompt.
+		ep == Chat && !isOneOf(o.Get("tool_choice"), `"auto"`, `"none"`),
 		relative(o.Get("truncate_prompt_tokens")): // depends on max_tokens, so the legs' prompts would differ
 		return pd.ReasonUnsupportedRequest
 	}
