@@ -33,15 +33,11 @@ func File(name string, src []byte, opts Options) []Finding {
 	}
 	file, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
 	if diags.HasErrors() {
-		return inOrder(fromDiagnostics(diags))
+		return inOrder(fromDiagnostics(name, diags))
 	}
 	findings := nomadFindings(name, src, opts)
-	scope, diags := newScope(file.Body.(*hclsyntax.Body), src, opts)
-	if diags.HasErrors() {
-		// Nomad's parser said the same, about the variables that are unset.
-		return inOrder(append(findings, fromDiagnostics(diags)...))
-	}
-	j := newJob(file.Body.(*hclsyntax.Body), scope, opts)
+	body := file.Body.(*hclsyntax.Body)
+	j := newJob(body, newScope(body, src, opts), opts)
 	if j == nil {
 		return inOrder(findings)
 	}

@@ -30,7 +30,7 @@ func nomadFindings(name string, src []byte, opts Options) []Finding {
 	}
 	var diags hcl.Diagnostics
 	if errors.As(err, &diags) {
-		return fromDiagnostics(diags)
+		return fromDiagnostics(name, diags)
 	}
 	findings := fromText(name, err.Error())
 	for i := range findings {
@@ -57,11 +57,13 @@ func placeVariable(f *Finding, src []byte) {
 	}
 }
 
-func fromDiagnostics(diags hcl.Diagnostics) []Finding {
+// fromDiagnostics turns the parser's own kind of findings into ours. One without a
+// place (about -var, for example) is put at the start of the file.
+func fromDiagnostics(name string, diags hcl.Diagnostics) []Finding {
 	r := &reporter{rule: ruleNomad}
 	for _, d := range diags {
-		at := hcl.Range{Start: hcl.InitialPos}
-		if d.Subject != nil {
+		at := hcl.Range{Filename: name, Start: hcl.InitialPos}
+		if d.Subject != nil && d.Subject.Filename != "" {
 			at = *d.Subject
 		}
 		r.errorf(at, oneLine(d.Detail), "%s", d.Summary)
@@ -84,6 +86,9 @@ func fromText(name, text string) []Finding {
 			at := hcl.Range{Filename: m[1]}
 			at.Start.Line, _ = strconv.Atoi(m[2])
 			at.Start.Column, _ = strconv.Atoi(m[3])
+			if at.Filename == "" {
+				at = hcl.Range{Filename: name, Start: hcl.InitialPos}
+			}
 			what, detail, _ := strings.Cut(m[4], "; ")
 			r.errorf(at, detail, "%s", what)
 		case last >= 0:

@@ -19,7 +19,7 @@ func checkScalingBounds(j *job, r *reporter) {
 		high, okHigh := maxV.number()
 		switch {
 		case okLow && okHigh && low > high:
-			r.errorf(minV.at, fmt.Sprintf("write min = %d or less", high), "scaling min %d is more than max %d", low, high)
+			r.errorf(minV.at, fmt.Sprintf("write max = %d or more, or lower min", low), "scaling min %d is more than max %d", low, high)
 		case known && okLow && count < low:
 			r.errorf(minV.at, fmt.Sprintf("write min = %d, or raise count", count), "scaling min %d is more than the group's count %d", low, count)
 		case known && okHigh && count > high:

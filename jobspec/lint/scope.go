@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -16,8 +15,9 @@ import (
 // newScope makes what the job's expressions are evaluated in: var, local, and
 // Nomad's functions. What only the client knows ("${NOMAD_ALLOC_ID}",
 // "${attr.kernel.name}") stays text, as it does in Nomad. A variable without a
-// value is unknown, and so is what is made of it.
-func newScope(body *hclsyntax.Body, src []byte, opts Options) (*hcl.EvalContext, hcl.Diagnostics) {
+// value, or with one that cannot be read, is unknown, and so is what is made of
+// it: Nomad's parser has reported it.
+func newScope(body *hclsyntax.Body, src []byte, opts Options) *hcl.EvalContext {
 	scope := &hcl.EvalContext{
 		Functions: jobspec2.Functions(".", false),
 		Variables: map[string]cty.Value{"var": cty.EmptyObjectVal, "local": cty.EmptyObjectVal},
@@ -29,18 +29,16 @@ func newScope(body *hclsyntax.Body, src []byte, opts Options) (*hcl.EvalContext,
 			return cty.StringVal("${" + string(src[r.Start.Byte:r.End.Byte]) + "}"), nil
 		},
 	}
-	given, diags := givenValues(opts)
+	given := givenValues(opts)
 	vars := map[string]cty.Value{}
 	for _, b := range body.Blocks {
 		if b.Type == "variable" && len(b.Labels) == 1 {
-			v, ds := variable(b, given[b.Labels[0]], scope)
-			vars[b.Labels[0]] = v
-			diags = append(diags, ds...)
+			vars[b.Labels[0]] = variable(b, given[b.Labels[0]], scope)
 		}
 	}
 	scope.Variables["var"] = cty.ObjectVal(vars)
 	scope.Variables["local"] = cty.ObjectVal(locals(body, scope))
-	return scope, diags
+	return scope
 }
 
 // givenValue is a variable's value from outside the file: text as typed in a
@@ -52,7 +50,7 @@ type givenValue struct {
 }
 
 // givenValues collects them; later ones win: environment, files, then -var.
-func givenValues(opts Options) (map[string]givenValue, hcl.Diagnostics) {
+func givenValues(opts Options) map[string]givenValue {
 	given := map[string]givenValue{}
 	for _, e := range opts.Env {
 		if kv, ok := strings.CutPrefix(e, "NOMAD_VAR_"); ok {
@@ -63,11 +61,11 @@ func givenValues(opts Options) (map[string]givenValue, hcl.Diagnostics) {
 	for _, path := range opts.VarFiles {
 		src, err := os.ReadFile(path)
 		if err != nil {
-			return nil, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: fmt.Sprintf("read variables file: %v", err)}}
+			continue
 		}
 		file, diags := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
 		if diags.HasErrors() {
-			return nil, diags
+			continue
 		}
 		for k, a := range file.Body.(*hclsyntax.Body).Attributes {
 			given[k] = givenValue{expr: a.Expr, set: true}
@@ -77,11 +75,11 @@ func givenValues(opts Options) (map[string]givenValue, hcl.Diagnostics) {
 		k, v, _ := strings.Cut(kv, "=")
 		given[k] = givenValue{text: v, set: true}
 	}
-	return given, nil
+	return given
 }
 
 // variable is the value of an input variable, converted to its declared type.
-func variable(b *hclsyntax.Block, given givenValue, scope *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
+func variable(b *hclsyntax.Block, given givenValue, scope *hcl.EvalContext) cty.Value {
 	want := cty.DynamicPseudoType
 	if a := b.Body.Attributes["type"]; a != nil {
 		if t, ds := typeexpr.TypeConstraint(a.Expr); !ds.HasErrors() {
@@ -91,28 +89,28 @@ func variable(b *hclsyntax.Block, given givenValue, scope *hcl.EvalContext) (cty
 	expr := given.expr
 	switch {
 	case given.set && expr == nil && want == cty.String:
-		return cty.StringVal(given.text), nil
+		return cty.StringVal(given.text)
 	case given.set && expr == nil:
 		var ds hcl.Diagnostics
 		expr, ds = hclsyntax.ParseExpression([]byte(given.text), "-var "+b.Labels[0], hcl.InitialPos)
 		if ds.HasErrors() {
-			return cty.DynamicVal, ds
+			return cty.DynamicVal
 		}
 	case !given.set:
 		a := b.Body.Attributes["default"]
 		if a == nil {
-			return cty.DynamicVal, nil
+			return cty.DynamicVal
 		}
 		expr = a.Expr
 	}
 	v, ds := expr.Value(scope)
 	if ds.HasErrors() {
-		return cty.DynamicVal, nil
+		return cty.DynamicVal
 	}
 	if converted, err := convert.Convert(v, want); err == nil {
 		v = converted
 	}
-	return v, nil
+	return v
 }
 
 // locals evaluates the locals blocks. One may use another, in any order, so it
