@@ -104,6 +104,9 @@ func overGRPC(t *testing.T, f apm.Finder, config map[string]string) sdkapm.APM {
 	raw, err := client.Dispense(sdk.PluginTypeAPM)
 	require.NoError(t, err)
 	a := raw.(sdkapm.APM)
+	if config == nil {
+		config = map[string]string{"scrape_timeout": "30s"} // a busy machine is not a silent instance
+	}
 	require.NoError(t, a.SetConfig(config))
 	return a
 }
@@ -232,7 +235,7 @@ func TestQuery_failsWhenTooLittleIsKnown(t *testing.T) {
 		},
 			[]string{"2 of 3 usable instances did not answer", "503"}},
 		"not an engine": {func(f *finder) { f.add("prefill", huge) },
-			[]string{"more than 8 MiB"}},
+			[]string{"more than 8388608 bytes; is this a vLLM server?"}},
 		"a panic": {func(f *finder) { f.panics = true },
 			[]string{"panicked: boom"}},
 	} {

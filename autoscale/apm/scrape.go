@@ -1,8 +1,8 @@
 package apm
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -79,11 +79,15 @@ func (s *scraper) one(ctx context.Context, base string) (engineMetrics, error) {
 	if resp.StatusCode != http.StatusOK {
 		return engineMetrics{}, fmt.Errorf("GET %s: status %s", req.URL, resp.Status)
 	}
-	body := &io.LimitedReader{R: resp.Body, N: maxBody}
-	metrics, err := parseMetrics(body)
-	if body.N <= 0 {
-		err = errors.New("more than 8 MiB; this is no engine's")
+	// Read first, parse then: the timeout is for the instance, not for us.
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = fmt.Errorf("more than %d bytes; is this a vLLM server?", maxBody)
 	}
+	if err != nil {
+		return engineMetrics{}, fmt.Errorf("GET %s: %w", req.URL, err)
+	}
+	metrics, err := parseMetrics(bytes.NewReader(body))
 	if err != nil {
 		return engineMetrics{}, fmt.Errorf("GET %s: %w", req.URL, err)
 	}
