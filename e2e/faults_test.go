@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"syscall"
 	"testing"
@@ -76,18 +77,48 @@ func prefillKilled(t *testing.T, s *suite) {
 		served, failures = s.load(ctx, 4, stop)
 	}()
 	time.AfterFunc(2*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	eventually(t, 30*time.Second, "Nomad restarts the prefill", func() bool {
-		return s.restarts(t, victim.Meta.Alloc) == 1
-	})
-	eventually(t, 60*time.Second, "the prefill is healthy again", func() bool {
-		return s.usable(t)[pd.RolePrefill] == 2
-	})
+	s.comesBack(t, victim, pid)
 	close(stop)
 	<-finished
 	require.Empty(t, failures)
 	require.Greater(t, served, 20)
 	t.Logf("%d requests, none lost", served)
-	require.NotEqual(t, pid, enginePID(t, victim))
+}
+
+// comesBack waits until the instance, whose engine had the pid, has another
+// one that is healthy.
+func (s *suite) comesBack(t *testing.T, i *fleet.Instance, pid int) {
+	t.Helper()
+	eventually(t, 60*time.Second, "Nomad restarts the engine", func() bool {
+		now := enginePID(t, i)
+		return now != 0 && now != pid && s.restarts(t, i.Meta.Alloc) == 1
+	})
+	eventually(t, 60*time.Second, "it is healthy again", func() bool {
+		return healthy(t.Context(), i.URL) && s.usableID(t, i.ID)
+	})
+}
+
+// usableID reports whether Consul has the instance as usable.
+func (s *suite) usableID(t *testing.T, id string) bool {
+	for _, i := range s.instances(t) {
+		if i.ID == id {
+			return i.Usable()
+		}
+	}
+	return false
+}
+
+func healthy(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	closeBody(resp.Body)
+	return resp.StatusCode == http.StatusOK
 }
 
 func (s *suite) restarts(t *testing.T, alloc string) int {
@@ -106,6 +137,7 @@ func agentKilled(t *testing.T, s *suite) {
 	pids := map[string]int{}
 	for _, i := range s.instances(t) {
 		pids[i.ID] = enginePID(t, i)
+		require.NotZero(t, pids[i.ID])
 	}
 	restarts := s.allRestarts(t)
 	s.KillNomad()
@@ -129,10 +161,7 @@ func agentKilled(t *testing.T, s *suite) {
 	// Recovered means supervised: a task that dies now is noticed.
 	victim := s.pick(t, pd.RoleDecode)
 	require.NoError(t, syscall.Kill(pids[victim.ID], syscall.SIGKILL))
-	eventually(t, 30*time.Second, "the death of a recovered server is noticed", func() bool {
-		return s.restarts(t, victim.Meta.Alloc) == 1
-	})
-	eventually(t, 60*time.Second, "it is healthy again", func() bool { return s.usable(t)[pd.RoleDecode] == 6 })
+	s.comesBack(t, victim, pids[victim.ID])
 }
 
 func (s *suite) allRestarts(t *testing.T) (n int) {

@@ -16,7 +16,7 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// enginePID finds the engine of an instance by its command line.
+// enginePID finds the engine of an instance by its command line, 0 if there is none.
 func enginePID(t *testing.T, i *fleet.Instance) int {
 	u, err := url.Parse(i.URL)
 	require.NoError(t, err)
@@ -36,7 +36,6 @@ func enginePID(t *testing.T, i *fleet.Instance) int {
 			return pid
 		}
 	}
-	require.Failf(t, "no engine process", "for %s", i.URL)
 	return 0
 }
 

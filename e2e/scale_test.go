@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ func prefillScales(t *testing.T, s *suite) {
 	loadCtx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var urls []string
+	var served atomic.Int64
 	for _, i := range s.instances(t) {
 		if i.Role == pd.RolePrefill {
 			urls = append(urls, i.URL)
@@ -33,13 +35,16 @@ func prefillScales(t *testing.T, s *suite) {
 	for c := range 96 {
 		wg.Go(func() {
 			for n := 0; loadCtx.Err() == nil; n++ {
-				leg1(loadCtx, urls[c%len(urls)], longPrompt(fmt.Sprintf("load%dx%d", c, n), 6000))
+				if leg1(loadCtx, urls[c%len(urls)], longPrompt(fmt.Sprintf("load%dx%d", c, n), 4000)) == http.StatusOK {
+					served.Add(1)
+				}
 			}
 		})
 	}
 	eventually(t, 90*time.Second, "prefill grows", func() bool { return s.count(t, "prefill") > 2 })
 	stop()
 	wg.Wait()
+	require.Positive(t, served.Load(), "the load was real")
 	require.Equal(t, 6, s.count(t, "decode"), "decode is left alone")
 	t.Logf("prefill grew to %d, decode stayed at %d", s.count(t, "prefill"), s.count(t, "decode"))
 	eventually(t, 60*time.Second, "the new prefill is healthy", func() bool {
@@ -47,14 +52,17 @@ func prefillScales(t *testing.T, s *suite) {
 	})
 }
 
-// leg1 asks a prefill directly, as a router does; the answer does not matter.
-func leg1(ctx context.Context, url, prompt string) {
+// leg1 asks a prefill directly, as a router does, and returns the status; 0 is no answer.
+func leg1(ctx context.Context, url, prompt string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/chat/completions", strings.NewReader(chat(prompt, 1, "")))
 	if err != nil {
-		return
+		return 0
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if resp, err := http.DefaultClient.Do(req); err == nil {
-		closeBody(resp.Body)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0
 	}
+	closeBody(resp.Body)
+	return resp.StatusCode
 }
