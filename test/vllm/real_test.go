@@ -126,10 +126,7 @@ type ending struct {
 	NewPrefill     bool // the same decode takes KV from the prefill's successor
 	BothTrue       int  // status of a request with both do_remote_* true, sent to a prefill
 	BothTrueCode   int64
-	Stream         []string // the end of a stream that SIGTERM cut
-	JSON           int      // status of a JSON request that SIGTERM cut
-	TermCode       int64
-	TermInTime     bool
+	TermCode       int64 // exit code after SIGTERM with requests in flight
 }
 
 // checkEnds kills the prefill between two legs, then by a request, and then terminates the decode.
@@ -157,29 +154,36 @@ func checkEnds(t *testing.T, command string, prefill, decode *server) ending {
 	} else {
 		e.BothTrueCode = -1
 	}
-	e.Stream, e.JSON, e.TermCode, e.TermInTime = terminate(t, decode)
+	e.TermCode = terminate(t, decode)
 	return e
 }
 
-// terminate sends SIGTERM to a server that has a stream and a JSON request in flight.
-func terminate(t *testing.T, sv *server) (streamEnd []string, jsonStatus int, code int64, inTime bool) {
+// terminate sends SIGTERM to a server that has a stream and a JSON request in
+// flight. What these two get is a race in vLLM: it kills its engine at once,
+// and an engine that has not yet said that it aborts them leaves the API server
+// waiting, with silent clients, until these leave. Either is logged, neither is
+// required.
+func terminate(t *testing.T, sv *server) int64 {
 	t.Helper()
-	s := newSession(sv.url, sv.url, "term", newSalt())
 	long := body{"max_tokens": 1900, "ignore_eos": true}
-	streamed, whole := make(chan answer, 1), make(chan answer, 1)
-	ask := func(into chan answer, more body) {
-		c := newSession(sv.url, sv.url, s.name, s.salt)
-		into <- c.decode(chatPath, c.chat(long.with(more)))
+	answers := make(chan answer, 2)
+	ask := func(more body) {
+		c := newSession(sv.url, sv.url, "term", newSalt())
+		c.client.Timeout = 12 * time.Second
+		answers <- c.decode(chatPath, c.chat(long.with(more)))
 	}
-	go ask(streamed, body{"stream": true})
-	go ask(whole, nil)
+	go ask(body{"stream": true})
+	go ask(nil)
 	require.Eventually(t, func() bool { return metric(sv.url, "vllm:num_requests_running") >= 2 }, 10*time.Second, 20*time.Millisecond)
 	start := time.Now()
 	sv.signal(syscall.SIGTERM)
-	st, js := <-streamed, <-whole
-	inTime = sv.waitExit(20 * time.Second)
-	t.Logf("SIGTERM: %s: gone after %s, code %d; JSON request: status %d %.80s %s", sv.name,
-		time.Since(start).Round(10*time.Millisecond), sv.code.Load(), js.Status, js.Body, js.Err)
-	shapes := eventShapes(st.Body)
-	return shapes[max(0, len(shapes)-2):], js.Status, sv.code.Load(), inTime
+	require.Eventually(t, func() bool { return !healthy(t.Context(), sv.url) }, 5*time.Second, 10*time.Millisecond)
+	t.Logf("SIGTERM: %s: listener closed after %s", sv.name, time.Since(start).Round(10*time.Millisecond))
+	for range cap(answers) {
+		a := <-answers
+		t.Logf("SIGTERM: after %s: status %d, end %.150q %s", time.Since(start).Round(10*time.Millisecond), a.Status, a.Body[max(0, len(a.Body)-150):], a.Err)
+	}
+	require.True(t, sv.waitExit(20*time.Second), "the process ends once its clients have left")
+	t.Logf("SIGTERM: gone after %s, code %d", time.Since(start).Round(10*time.Millisecond), sv.code.Load())
+	return sv.code.Load()
 }

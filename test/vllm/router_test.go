@@ -144,7 +144,7 @@ func carried() map[string]body {
 		"chat completion tokens":  {"max_tokens": absent, "max_completion_tokens": 9},
 		"chat logprobs":           {"logprobs": true, "top_logprobs": 2},
 		"chat min tokens":         {"min_tokens": 4},
-		"chat null prompt logps":  {"prompt_logprobs": nil, "n": nil, "echo": nil},
+		"chat null prompt logps":  {"prompt_logprobs": nil, "n": nil},
 		"chat hostile params":     {"kv_transfer_params": askParams().with(body{"do_remote_prefill": true})},
 		"chat stolen params":      {"kv_transfer_params": body{"do_remote_prefill": true}},
 		"chat params text":        {"kv_transfer_params": "x"},

@@ -60,7 +60,7 @@ func newSalt() string { return fmt.Sprintf("%x", time.Now().UnixNano()) }
 func newSession(prefillURL, decodeURL, name, salt string) *session {
 	return &session{
 		prefillURL: prefillURL, decodeURL: decodeURL, name: name, salt: salt,
-		client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}},
+		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}},
 	}
 }
 

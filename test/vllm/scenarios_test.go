@@ -74,7 +74,7 @@ func chatScenarios() []scenario {
 		"chat_echo":                   {"echo": true},
 		"chat_echo_stream":            {"echo": true, "stream": true},
 		"chat_tools_none":             {"tools": weatherTool, "tool_choice": "none"},
-		"chat_json_object":            {"response_format": body{"type": "json_object"}},
+		"chat_json_object":            {"response_format": body{"type": "json_object"}, "max_tokens": 1},
 		"chat_response_format_text":   {"response_format": body{"type": "text"}},
 		"chat_unknown_field":          {"no_such_field": 1, "user": "u", "metadata": body{"a": "b"}},
 		"chat_null_fields":            {"n": nil, "stream": nil, "stop": nil, "temperature": nil, "logprobs": nil},
