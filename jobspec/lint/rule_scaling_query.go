@@ -15,8 +15,9 @@ const (
 	strategyVLLM = "vllm-pd"
 )
 
-// metrics are the signals that our APM plugin answers.
-func metrics() []string { return []string{"queue_depth", "requests_running", "kv_transfer_latency"} }
+// Metrics are the signals that our APM plugin answers. They repeat what package
+// autoscale/signal says; a test in the module's root compares the two.
+func Metrics() []string { return []string{"queue_depth", "requests_running", "kv_transfer_latency"} }
 
 // checkScalingQuery finds checks that scale a group on another one's signal,
 // which is what is left behind when a group or a job was renamed.
@@ -51,8 +52,8 @@ func checkQuery(g *group, c node, r *reporter) {
 	switch {
 	case groupName == "" || jobName == "":
 		r.errorf(v.at, fmt.Sprintf("write %q", want), "query %q is not METRIC/GROUP/JOB[@NAMESPACE]", text)
-	case !slices.Contains(metrics(), metric):
-		r.errorf(v.at, "write one of "+strings.Join(metrics(), ", ")+jobspec.DidYouMean(metric, metrics()), "query %q: no metric %q", text, metric)
+	case !slices.Contains(Metrics(), metric):
+		r.errorf(v.at, "write one of "+strings.Join(Metrics(), ", ")+jobspec.DidYouMean(metric, Metrics()), "query %q: no metric %q", text, metric)
 	case groupName != g.name:
 		r.errorf(v.at, fmt.Sprintf("write %q", metric+"/"+g.name+"/"+g.job.id), "query %q asks about group %q inside group %q", text, groupName, g.name)
 	case jobName != g.job.id:

@@ -8,8 +8,8 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/jobspec"
 )
 
-// strategyKeys are the settings of our strategy plugin.
-func strategyKeys() []string {
+// StrategyKeys are the settings of our strategy plugin, repeated like Metrics.
+func StrategyKeys() []string {
 	return []string{"target", "kind", "max_scale_up", "max_scale_down", "scale_down_below"}
 }
 
@@ -33,8 +33,8 @@ func checkScalingStrategy(j *job, r *reporter) {
 
 func checkStrategy(s node, r *reporter) {
 	for _, key := range slices.Sorted(maps.Keys(s.body.Attributes)) {
-		if !slices.Contains(strategyKeys(), key) {
-			r.errorf(s.body.Attributes[key].NameRange, "write one of "+strings.Join(strategyKeys(), ", ")+jobspec.DidYouMean(key, strategyKeys()),
+		if !slices.Contains(StrategyKeys(), key) {
+			r.errorf(s.body.Attributes[key].NameRange, "write one of "+strings.Join(StrategyKeys(), ", ")+jobspec.DidYouMean(key, StrategyKeys()),
 				"strategy %q has no setting %s", strategyVLLM, key)
 		}
 	}
