@@ -423,8 +423,9 @@ job "pd" {
     }
 
     task "router" {
-      # Development: pd-router from the PATH of the Nomad client. On a real
-      # cluster use exec (or docker) and let Nomad bring the binary, for example
+      # Development: pd-router from the PATH of the Nomad client, which must have
+      # raw_exec enabled. On a real cluster use exec (or docker) and let Nomad
+      # bring the binary, for example
       #   driver = "exec"
       #   artifact {
       #     source = "https://example.com/pd-router_linux_amd64.tar.gz"
@@ -446,6 +447,9 @@ job "pd" {
         # The Consul agent of the node, unless CONSUL_HTTP_ADDR of the Nomad
         # client says otherwise. In a container 127.0.0.1 is the container:
         # CONSUL_HTTP_ADDR = "http://${attr.unique.network.ip-address}:8500"
+        # With Consul ACLs the router needs a token that may read the service and
+        # the nodes: give the task a consul {} block and Nomad sets
+        # CONSUL_HTTP_TOKEN from the workload identity.
       }
 
       resources {
