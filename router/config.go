@@ -18,15 +18,28 @@ type Source interface {
 	LastError() error
 }
 
-// Secret is a value that must not be printed.
-type Secret string
+// Secret is a value that must not be printed. It is held behind a pointer,
+// because fmt prints a string inside an unexported field whatever its methods.
+// The zero Secret is empty.
+type Secret struct{ value *string }
 
-// String hides the value from logs and errors.
+// NewSecret hides a value.
+func NewSecret(value string) Secret { return Secret{&value} }
+
+// String says only whether there is a value.
 func (s Secret) String() string {
-	if s == "" {
+	if s.Reveal() == "" {
 		return ""
 	}
 	return "[redacted]"
+}
+
+// Reveal is the value itself, for the one place that sends it.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
 }
 
 // Config is what a Server is made of.

@@ -126,8 +126,8 @@ func (s *Server) legHeader(client http.Header, id string) http.Header {
 		h.Del(k)
 	}
 	h.Set(pd.HeaderRequestID, id)
-	if s.cfg.UpstreamAPIKey != "" {
-		h.Set("Authorization", "Bearer "+string(s.cfg.UpstreamAPIKey))
+	if key := s.cfg.UpstreamAPIKey.Reveal(); key != "" {
+		h.Set("Authorization", "Bearer "+key)
 	}
 	return h
 }

@@ -48,7 +48,12 @@ func (a *addresses) Set(s string) error {
 // byteSize is a flag like 32MiB; a bare number is bytes.
 type byteSize int64
 
-func (b *byteSize) String() string { return strconv.FormatInt(int64(*b), 10) }
+func (b *byteSize) String() string {
+	if n := int64(*b); n > 0 && n%(1<<20) == 0 {
+		return strconv.FormatInt(n>>20, 10) + "MiB"
+	}
+	return strconv.FormatInt(int64(*b), 10)
+}
 
 func (b *byteSize) Set(s string) error {
 	factor := int64(1)
@@ -104,7 +109,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.Var(&s.services, "consul-service", "`name` that instances register under; may be given several times (default \""+pd.DefaultService+"\")")
 	f.Var(&s.prefill, "prefill", "`URL` of a prefill instance; several, or one flag for several; no Consul then")
 	f.Var(&s.decode, "decode", "`URL` of a decode instance; as -prefill. A URL given as both serves both")
-	f.Var(&maxBody, "max-body", "largest request body, a `size` like 32MiB (default 32MiB)")
+	f.Var(&maxBody, "max-body", "largest request body, a `size` like 8MiB or 65536")
 	f.IntVar(&s.router.PrefillTries, "prefill-tries", router.DefaultPrefillTries, "prefills tried for a request before it is served by a decode alone")
 	f.DurationVar(&s.router.PrefillTimeout, "prefill-timeout", router.DefaultPrefillTimeout, "longest time for a prefill to answer")
 	f.DurationVar(&s.router.DialTimeout, "dial-timeout", router.DefaultDialTimeout, "longest time to connect to an instance")
@@ -125,7 +130,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	if apiKey == "" {
 		apiKey = getenv("PD_ROUTER_UPSTREAM_API_KEY")
 	}
-	s.router.UpstreamAPIKey = router.Secret(apiKey)
+	s.router.UpstreamAPIKey = router.NewSecret(apiKey)
 	s.router.MaxBody = int64(maxBody)
 	return s, s.validate(f)
 }
