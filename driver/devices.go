@@ -100,24 +100,23 @@ func listGPUs(byUUID map[string]int) string {
 // take seconds, and serves where that list is not there (WSL, containers).
 func gpuIndex(procDir string) (map[string]int, error) {
 	out, err := procIndex(procDir)
-	if err == nil && len(out) > 0 {
-		return out, nil
+	if err != nil || len(out) > 0 {
+		return out, err
 	}
-	if errors.Is(err, os.ErrNotExist) || err == nil {
-		smi, smiErr := smiIndex()
-		if smiErr == nil {
-			return smi, nil
-		}
-		return nil, fmt.Errorf("no GPU described in gpu_proc_dir %q, and nvidia-smi does not help: %w", procDir, smiErr)
+	if out, err = smiIndex(); err != nil {
+		return nil, fmt.Errorf("no GPU described in gpu_proc_dir %q, and nvidia-smi does not help: %w", procDir, err)
 	}
-	return nil, err
+	return out, nil
 }
 
 // procIndex reads DIR/<pci address>/information. The kernel names the
 // directories domain:bus:device.function in hexadecimal of fixed width, so
-// their order is the bus order.
+// their order is the bus order. No directory: no GPUs.
 func procIndex(dir string) (map[string]int, error) {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list GPUs: %w", err)
 	}

@@ -120,6 +120,8 @@ func (h *handle) running() bool {
 
 const (
 	callTimeout = 10 * time.Second
+	// stopCallTimeout is how long a supervisor may take to accept a stop.
+	stopCallTimeout = 3 * time.Second
 	// killSlack is how much longer than the kill timeout a stop may take
 	// before the driver kills around the supervisor.
 	killSlack = 15 * time.Second
@@ -130,14 +132,16 @@ func (h *handle) stop(sig syscall.Signal, grace time.Duration) error {
 	if !h.running() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), stopCallTimeout)
 	defer cancel()
-	err := h.client.Stop(ctx, sig, grace)
-	if err != nil {
+	limit := grace + killSlack
+	if err := h.client.Stop(ctx, sig, grace); err != nil {
 		h.log.Warn("stop by way of the supervisor", "error", err)
-		grace = 0
+		if ctx.Err() != nil { // it does not even answer
+			limit = 0
+		}
 	}
-	if h.ended(grace + killSlack) {
+	if h.ended(limit) {
 		return nil
 	}
 	// The supervisor hangs (stopped, or stuck in the kernel).

@@ -178,10 +178,7 @@ func TestTask_stopKillsAfterItsTimeout(t *testing.T) {
 	require.Equal(t, int(syscall.SIGKILL), res.Signal)
 }
 
-func TestTask_stopGoesAroundAHangingShim(t *testing.T) {
-	if testing.Short() {
-		t.Log("slow on purpose: the driver gives the shim its time")
-	}
+func TestTask_killedShimEndsTheTaskAndIsNamed(t *testing.T) {
 	d := newDriver(t, driver.Config{})
 	k := newTask(t, "stubborn")
 	k.start(d)
@@ -191,6 +188,16 @@ func TestTask_stopGoesAroundAHangingShim(t *testing.T) {
 	require.ErrorContains(t, res.Err, "was killed; its exit code is lost and 1 processes")
 	gone(t, pid)
 	require.NoError(t, d.StopTask(k.ID, 0, ""), "it has ended")
+}
+
+func TestTask_stopGoesAroundAHangingShim(t *testing.T) {
+	d := newDriver(t, driver.Config{})
+	k := newTask(t, "serve")
+	k.start(d)
+	pid, shim := k.said("ready"), shimPID(t, d, k.ID)
+	require.NoError(t, syscall.Kill(shim, syscall.SIGSTOP))
+	require.NoError(t, d.StopTask(k.ID, soon, ""))
+	gone(t, pid, shim)
 }
 
 func TestTask_unknownTasksHaveStopped(t *testing.T) {
