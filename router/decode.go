@@ -54,7 +54,6 @@ func (a *answer) failed() error {
 	case sse.Empty:
 		return errors.New("the stream ended without a token")
 	}
-	_, _ = io.CopyN(io.Discard, a.resp.Body, 64<<10) // so that the connection can be used again
 	return fmt.Errorf("answered %d", a.resp.StatusCode)
 }
 
@@ -66,6 +65,7 @@ func (t *trip) secondLeg(ctx context.Context, leg second) (*answer, error) {
 		candidates = leg.candidates // all have failed once: one of them is still the best there is
 	}
 	for dial := 1; ; dial++ {
+		t.s.tracePick(t.req.id, t.legName(), candidates)
 		d, release := t.s.loads.Decode(candidates)
 		t.out.decode = d.ID
 		a, err := t.legTwo(ctx, d, leg.body, release)

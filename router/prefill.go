@@ -46,6 +46,7 @@ func (t *trip) prefill(ctx context.Context, view pool.View) (second, pd.Reason, 
 	}
 	leg := handoff.PrefillBody(t.req.endpoint, t.req.object)
 	for try := range t.s.cfg.PrefillTries {
+		t.s.tracePick(t.req.id, metrics.LegPrefill, candidates)
 		p, release := t.s.loads.Prefill(candidates, int64(len(leg)))
 		if p == nil {
 			break

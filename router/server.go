@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"html/template"
 	"net/http"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
@@ -83,6 +85,18 @@ func (s *Server) currentTable() *pool.Table {
 	t := pool.NewTable(snap)
 	s.table.Store(t)
 	return t
+}
+
+// tracePick writes down what a pick is made from, where someone is watching.
+func (s *Server) tracePick(id, leg string, candidates []*fleet.Instance) {
+	if !s.logger.IsTrace() {
+		return
+	}
+	loads := make([]string, 0, len(candidates))
+	for _, i := range candidates {
+		loads = append(loads, fmt.Sprintf("%s:%+v", i.ID, s.loads.Of(i)))
+	}
+	s.logger.Trace("pick", "request_id", id, "leg", leg, "candidates", loads)
 }
 
 // view is what the metrics show of the instances.
