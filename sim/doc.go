@@ -16,7 +16,9 @@
 // stay vLLM's: VLLM_SIM_PROFILE (fast, h200-llama-8b), VLLM_SIM_FAULTS (see
 // package fault), VLLM_SIM_ADMIN=1 (GET and PUT /sim/faults, GET /sim/state),
 // VLLM_SIM_LOAD (load time, "0s"), VLLM_SIM_KV_WIRE_BYTES (bytes sent for each
-// token of KV, default 64; metrics report the model's own size).
+// token of KV, default 64; metrics report the model's own size), VLLM_SIM_VERSION
+// (default 0.32.0; with 0.26.x a streamed completion whose KV could not be loaded
+// ends silently, as that version's does).
 //
 // An Instance owns the HTTP server's goroutines, its side channel's, its
 // engine's and one that ends all of them when the engine dies; Close and Kill

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +32,7 @@ type Instance struct {
 	http     *http.Server
 	log      *logger
 
+	code atomic.Int32 // the process's exit code
 	end  sync.Once
 	done chan struct{}
 	dead chan struct{} // the engine died of a request
@@ -128,11 +130,14 @@ func (in *Instance) apiConfig(reg *metrics.Registry) api.Config {
 	c := in.st.serve
 	ids := newIDs(in.engineID, c.Seed)
 	return api.Config{
-		Names: c.ServedNames, Root: c.Model, MaxModelLen: c.MaxModelLen, APIKeys: c.APIKeys, RequestIDHeaders: c.RequestIDHeaders,
+		Names: c.ServedNames, Root: c.Model, MaxModelLen: c.MaxModelLen, DPSize: c.DPSize, APIKeys: c.APIKeys, RequestIDHeaders: c.RequestIDHeaders,
 		PromptTokensDetails: c.PromptTokensDetails, LoadTracking: c.LoadTracking, ForceUsage: c.ForceIncludeUsage,
-		Dev: in.st.dev, Admin: in.st.admin, Fingerprint: in.st.fingerprint(),
+		Version: in.st.version, SilentLoadFailure: strings.HasPrefix(in.st.version, "0.26."), Dev: in.st.dev, Admin: in.st.admin, Fingerprint: in.st.fingerprint(),
 		Engine: in.engine, Registry: reg, Metrics: in.metrics, HTTP: metrics.NewHTTP(reg), Faults: in.st.script, NewID: ids.next,
-		Exit:       func() { go in.Kill() },
+		Exit: func() {
+			in.code.Store(1)
+			go in.Kill()
+		},
 		KillEngine: in.engine.Kill,
 	}
 }
@@ -191,6 +196,10 @@ func (in *Instance) SetFaults(script string) error { return in.st.script.Replace
 
 // Done is closed when the instance has ended, for whatever reason.
 func (in *Instance) Done() <-chan struct{} { return in.done }
+
+// ExitCode is the code that a process would have ended with: 0 after a stop,
+// and after a lethal request too, as with real vLLM; 1 after the fault "die".
+func (in *Instance) ExitCode() int { return int(in.code.Load()) }
 
 // Kill ends the instance as kill -9 ends a process: listeners, connections and
 // engine are gone at once.

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/nomad-vllm/nomad-vllm/sim/api"
 )
 
 // logger writes lines in the shape of vLLM's log.
@@ -47,7 +45,7 @@ func (w writer) Write(p []byte) (int, error) {
 
 func (in *Instance) announce() {
 	c := in.st.serve
-	in.log.printf("INFO vLLM API server version %s (simulated, pid %d)", api.Version, os.Getpid())
+	in.log.printf("INFO vLLM API server version %s (simulated, pid %d)", in.st.version, os.Getpid())
 	in.log.printf("INFO model %s, served as %v, profile %s, max_model_len %d, block_size %d", c.Model, c.ServedNames, in.st.profile.Name, c.MaxModelLen, c.BlockSize)
 	if kv := c.KV; kv != nil {
 		in.log.printf("INFO KV connector %s, role %s", kv.Connector, kv.Role)

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/nomad-vllm/nomad-vllm/sim/api"
 	"github.com/nomad-vllm/nomad-vllm/sim/serve"
 )
 
@@ -18,7 +17,7 @@ const usageText = `usage: vllm-sim serve MODEL [flags of vllm serve]
 
 A stand-in for the vllm executable that needs no GPU. MODEL is only a name.
 Settings of its own are environment variables: VLLM_SIM_PROFILE, VLLM_SIM_LOAD,
-VLLM_SIM_FAULTS, VLLM_SIM_ADMIN, VLLM_SIM_KV_WIRE_BYTES.
+VLLM_SIM_FAULTS, VLLM_SIM_ADMIN, VLLM_SIM_KV_WIRE_BYTES, VLLM_SIM_VERSION.
 `
 
 // Main runs the vllm-sim command and returns the process's exit code.
@@ -29,7 +28,7 @@ func Main(args []string, getenv func(string) string, stdout, stderr io.Writer) i
 	}
 	switch args[0] {
 	case "--version", "-v":
-		fmt.Fprintln(stdout, api.Version)
+		fmt.Fprintln(stdout, version(getenv))
 		return 0
 	case "--help", "-h", "help":
 		fmt.Fprint(stdout, usageText)
@@ -79,5 +78,5 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		cancel() // a second signal ends the process the hard way
 		in.Shutdown(context.Background())
 	}
-	return 0
+	return in.ExitCode()
 }

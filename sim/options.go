@@ -27,6 +27,9 @@ type Options struct {
 	Profile *profile.Profile
 	// Admin opens /sim/faults and /sim/state.
 	Admin bool
+	// Version is the vLLM version; empty is DefaultVersion. With 0.26.x a
+	// streamed completion whose KV load failed ends without an error.
+	Version string
 	// Log takes the log lines; nil drops them.
 	Log io.Writer
 }
@@ -39,6 +42,7 @@ type settings struct {
 	sideHost  string
 	sidePort  int
 	wireBytes int
+	version   string
 	admin     bool
 	dev       bool
 	log       io.Writer
@@ -63,6 +67,8 @@ func (o Options) settings() (*settings, error) {
 			return "0"
 		case "VLLM_SIM_FAULTS":
 			return o.Faults
+		case "VLLM_SIM_VERSION":
+			return o.Version
 		case "VLLM_SIM_LOAD":
 			if o.Profile == nil {
 				return "0s"
@@ -89,7 +95,7 @@ func read(args []string, getenv func(string) string) (*settings, []string, error
 	if err != nil {
 		return nil, nil, err
 	}
-	st := &settings{serve: cfg, sideHost: "localhost", sidePort: 5600, wireBytes: 64, log: os.Stdout}
+	st := &settings{serve: cfg, sideHost: "localhost", sidePort: 5600, wireBytes: 64, version: version(getenv), log: os.Stdout}
 	if st.profile, err = profile.ByName(getenv("VLLM_SIM_PROFILE")); err != nil {
 		return nil, nil, fmt.Errorf("VLLM_SIM_PROFILE: %w", err)
 	}
@@ -145,4 +151,15 @@ func (st *settings) size() error {
 			"raise --kv-cache-memory-bytes or --gpu-memory-utilization, or lower --max-model-len", c.MaxModelLen, room)
 	}
 	return nil
+}
+
+// DefaultVersion is the vLLM version whose behaviour is simulated.
+const DefaultVersion = "0.32.0"
+
+// version is the one that the environment asks for, or the default.
+func version(getenv func(string) string) string {
+	if v := getenv("VLLM_SIM_VERSION"); v != "" {
+		return v
+	}
+	return DefaultVersion
 }

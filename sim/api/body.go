@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // body is a request's JSON object, read the lax way that pydantic does. Its
@@ -35,6 +37,10 @@ func readBody(r *http.Request) (*body, *failure) {
 	if len(raw) == 0 {
 		return nil, validation([]fieldError{{"missing", "body", "Field required", "None"}})
 	}
+	if !utf8.Valid(raw) {
+		return nil, &failure{Code: http.StatusBadRequest, detail: "There was an error parsing the body"}
+	}
+	raw = pythonNumbers(raw)
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	var v any
@@ -56,7 +62,7 @@ func readBody(r *http.Request) (*body, *failure) {
 func offset(err error, dec *json.Decoder, raw []byte) int {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return int(syntax.Offset)
+		return int(syntax.Offset) - 1
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return len(raw)
@@ -110,6 +116,7 @@ func (b *body) failure() *failure {
 	if len(b.errs) == 0 {
 		return nil
 	}
+	slices.SortStableFunc(b.errs, func(x, y fieldError) int { return fieldOrder(x.loc) - fieldOrder(y.loc) })
 	return validation(b.errs)
 }
 
@@ -138,7 +145,7 @@ func (b *body) number(name string, otherwise float64) float64 {
 	case bool:
 		return map[bool]float64{true: 1}[v]
 	case string:
-		f, err := strconv.ParseFloat(v, 64)
+		f, err := strconv.ParseFloat(strings.TrimPrefix(v, notFinite), 64)
 		if err != nil {
 			b.fail("float_parsing", name, "Input should be a valid number, unable to parse string as a number", v)
 		}
@@ -257,4 +264,52 @@ func asInt(v any) (int, bool) {
 	}
 	i, err := n.Int64()
 	return int(i), err == nil
+}
+
+// fieldOrder is where a field stands in vLLM's request classes: mistakes are
+// listed in that order.
+func fieldOrder(loc string) int {
+	order := [...]string{"messages", "prompt", "input", "model", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_tokens",
+		"max_completion_tokens", "n", "presence_penalty", "response_format", "seed", "stop", "stream", "stream_options", "temperature", "top_p",
+		"tools", "tool_choice"}
+	name, _, _ := strings.Cut(strings.TrimPrefix(loc, "body."), ".")
+	if i := slices.Index(order[:], name); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+// notFinite marks a number that JSON does not know and Python does.
+const notFinite = "\x00"
+
+// pythonNumbers puts a marked text in place of NaN and Infinity, which Python's
+// parser takes. It keeps everything else at its place up to there.
+func pythonNumbers(raw []byte) []byte {
+	if !bytes.Contains(raw, []byte("NaN")) && !bytes.Contains(raw, []byte("Infinity")) {
+		return raw
+	}
+	var out []byte
+	quoted := false
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		switch {
+		case quoted && c == '\\' && i+1 < len(raw):
+			out = append(out, c)
+			i++
+			c = raw[i]
+		case c == '"':
+			quoted = !quoted
+		case !quoted:
+			for _, word := range []string{"NaN", "-Infinity", "Infinity"} {
+				if bytes.HasPrefix(raw[i:], []byte(word)) {
+					out = append(out, `"\u0000`+word...)
+					i += len(word) - 1
+					c = '"'
+					break
+				}
+			}
+		}
+		out = append(out, c)
+	}
+	return out
 }

@@ -20,8 +20,14 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	if b.truth("logprobs") {
 		p.logprobs = b.whole("top_logprobs", 0)
 	}
-	if b.m["messages"] == nil {
+	if p.echo && p.promptLogprobs < 0 {
+		p.promptLogprobs = max(p.logprobs, 0)
+	}
+	if v, there := b.m["messages"]; !there {
 		b.fail("missing", "messages", "Field required", b.m)
+	} else if v == nil {
+		s.refuse(w, p, badRequest("", "'NoneType' object is not iterable"))
+		return
 	}
 	messages := readMessages(b)
 	j := &job{s: s, r: r, p: p, endpoint: "chat", id: "chatcmpl-" + s.requestID(r), model: s.modelName(p.model)}
@@ -50,7 +56,10 @@ func (s *Server) prepareChat(b *body, j *job, messages []tokens.Message) *failur
 	if f := b.failure(); f != nil {
 		return f
 	}
-	if f := j.p.checkEarly(); f != nil {
+	if f := j.p.checkEarly(b); f != nil {
+		return f
+	}
+	if f := checkTools(b); f != nil {
 		return f
 	}
 	if b.has("top_logprobs") && j.p.logprobs < 0 {
@@ -59,10 +68,17 @@ func (s *Server) prepareChat(b *body, j *job, messages []tokens.Message) *failur
 	if f := s.modelError(j.p.model); f != nil {
 		return f
 	}
+	if f := s.rankError(j.r); f != nil {
+		return f
+	}
+	if f := s.checkParts(b, messages); f != nil {
+		return f
+	}
 	prompt := tokens.Chat(messages, true)
 	if ids, ok := given(j.p.kv); ok {
 		prompt = ids
 	}
+	prompt = j.p.cutPrompt(prompt)
 	if f := j.p.fit(prompt, s.cfg.MaxModelLen, s.cfg.MaxModelLen); f != nil {
 		return f
 	}
@@ -101,6 +117,11 @@ func readMessages(b *body) []tokens.Message {
 			}
 			continue
 		}
+		switch m["content"].(type) {
+		case nil, string, []any:
+		default:
+			b.fail("string_type", fmt.Sprintf("messages.%d.ChatCompletionDeveloperMessageParam.content", i), "Input should be a valid string", m["content"])
+		}
 		out = append(out, tokens.Message{Role: role, Content: content(m["content"])})
 	}
 	return out
@@ -125,20 +146,20 @@ func content(v any) string {
 }
 
 type chatResponse struct {
-	ID                string                 `json:"id"`
-	Object            string                 `json:"object"`
-	Created           int64                  `json:"created"`
-	Model             string                 `json:"model"`
-	Choices           []chatChoice           `json:"choices"`
-	ServiceTier       *string                `json:"service_tier"`
-	SystemFingerprint string                 `json:"system_fingerprint"`
-	Usage             usage                  `json:"usage"`
-	PromptLogprobs    *struct{}              `json:"prompt_logprobs"`
-	PromptTokenIDs    []int                  `json:"prompt_token_ids"`
-	PromptText        *string                `json:"prompt_text"`
-	KVTransferParams  *engine.TransferParams `json:"kv_transfer_params"`
-	ECTransferParams  *struct{}              `json:"ec_transfer_params"`
-	Metrics           *struct{}              `json:"metrics"`
+	ID                string                     `json:"id"`
+	Object            string                     `json:"object"`
+	Created           int64                      `json:"created"`
+	Model             string                     `json:"model"`
+	Choices           []chatChoice               `json:"choices"`
+	ServiceTier       *string                    `json:"service_tier"`
+	SystemFingerprint string                     `json:"system_fingerprint"`
+	Usage             usage                      `json:"usage"`
+	PromptLogprobs    []map[string]promptLogprob `json:"prompt_logprobs"`
+	PromptTokenIDs    []int                      `json:"prompt_token_ids"`
+	PromptText        *string                    `json:"prompt_text"`
+	KVTransferParams  *engine.TransferParams     `json:"kv_transfer_params"`
+	ECTransferParams  *struct{}                  `json:"ec_transfer_params"`
+	Metrics           *struct{}                  `json:"metrics"`
 }
 
 type chatChoice struct {
@@ -166,6 +187,7 @@ func (j *job) chatAnswer(choices []choice) chatResponse {
 		ID: j.id, Object: "chat.completion", Created: j.created, Model: j.model, SystemFingerprint: j.s.fingerprint(),
 		Usage: j.count(choices), KVTransferParams: j.params(choices),
 	}
+	out.PromptLogprobs = j.p.promptLogs(j.prompts[0])
 	if j.p.returnIDs {
 		out.PromptTokenIDs = j.prompts[0]
 	}

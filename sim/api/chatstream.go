@@ -69,7 +69,6 @@ type chatStream struct {
 	ev      *events
 	choices []choice
 	opened  bool
-	ended   int
 }
 
 func (j *job) streamChat(w http.ResponseWriter) {
@@ -124,7 +123,7 @@ func (s *chatStream) output(i int, o engine.Output) error {
 	}
 	oc.FinishReason = &o.Finish
 	c := s.chunk(lastChoice{oc, o.StopReason, ids})
-	if s.ended++; s.ended == len(s.choices) && !s.wantsUsage() {
+	if !s.wantsUsage() {
 		c.SystemFingerprint = s.s.fingerprint()
 	}
 	return s.ev.send(c)
@@ -138,11 +137,15 @@ func (s *chatStream) chunk(choice any) chunk {
 	return c
 }
 
-// runningUsage is the usage of a chunk, without details.
+// runningUsage is the usage of a chunk, without the prompt's details.
 func (j *job) runningUsage(choices []choice) *streamUsage {
 	u := j.count(choices)
-	null := json.RawMessage("null")
-	return &streamUsage{Prompt: u.Prompt, Total: u.Total, Completion: u.Completion, CompletionDetails: &null}
+	out := &streamUsage{Prompt: u.Prompt, Total: u.Total, Completion: u.Completion}
+	if j.endpoint == "chat" {
+		null := json.RawMessage("null")
+		out.CompletionDetails = &null
+	}
+	return out
 }
 
 // finalUsage is the usage of the closing chunk.

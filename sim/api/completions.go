@@ -20,6 +20,16 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 	p := readSampling(b, "max_tokens")
 	if b.has("logprobs") {
 		p.logprobs = b.whole("logprobs", 0)
+		if p.logprobs == -1 {
+			p.logprobs = tokens.Words() // all of the vocabulary
+		}
+	}
+	if p.echo && p.promptLogprobs < 0 {
+		p.promptLogprobs = p.logprobs
+	}
+	echoOnly := p.echo && p.hasMax && p.maxTokens == 0
+	if echoOnly {
+		p.maxTokens = 1
 	}
 	j := &job{s: s, r: r, p: p, endpoint: "completions", id: "cmpl-" + s.requestID(r), model: s.modelName(p.model)}
 	if f := s.prepareCompletion(b, j); f != nil {
@@ -39,7 +49,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	j.orca(w)
-	writeJSON(w, http.StatusOK, j.completionAnswer(choices, b.truth("echo")))
+	writeJSON(w, http.StatusOK, j.completionAnswer(choices, echoOnly))
 }
 
 func (s *Server) prepareCompletion(b *body, j *job) *failure {
@@ -47,8 +57,11 @@ func (s *Server) prepareCompletion(b *body, j *job) *failure {
 	if f := b.failure(); f != nil {
 		return f
 	}
-	if f := j.p.checkEarly(); f != nil {
+	if f := j.p.checkEarly(b); f != nil {
 		return f
+	}
+	if list, ok := b.m["prompt"].([]any); ok && len(list) == 0 {
+		return badRequest("", "You must pass at least one prompt")
 	}
 	if len(j.prompts) == 0 || len(j.prompts[0]) == 0 {
 		return withParam("prompt", "", "Either prompt or prompt_embeds must be provided and non-empty.")
@@ -56,7 +69,20 @@ func (s *Server) prepareCompletion(b *body, j *job) *failure {
 	if f := s.modelError(j.p.model); f != nil {
 		return f
 	}
-	for _, prompt := range j.prompts {
+	if b.m["suffix"] != nil {
+		return badRequest("suffix", "suffix is only supported for models with FIM completion rendering")
+	}
+	if f := s.rankError(j.r); f != nil {
+		return f
+	}
+	for i, prompt := range j.prompts {
+		for _, id := range prompt {
+			if !tokens.Valid(id) {
+				return badRequest("", fmt.Sprintf("Token id %d is out of vocabulary", id))
+			}
+		}
+		prompt = j.p.cutPrompt(prompt)
+		j.prompts[i] = prompt
 		if f := j.p.fit(prompt, s.cfg.MaxModelLen, defaultCompletion); f != nil {
 			return f
 		}
@@ -72,36 +98,44 @@ func readPrompts(b *body) [][]int {
 	case string:
 		return [][]int{tokens.Encode(v)}
 	case []any:
-		if len(v) == 0 {
-			return nil
-		}
-		if _, ok := asInt(v[0]); ok {
-			return [][]int{ids(b, "prompt", v)}
-		}
-		var out [][]int
-		for i, x := range v {
-			switch x := x.(type) {
-			case string:
-				out = append(out, tokens.Encode(x))
-			case []any:
-				out = append(out, ids(b, fmt.Sprintf("prompt.%d", i), x))
-			default:
-				b.fail("string_type", fmt.Sprintf("prompt.%d", i), "Input should be a valid string", x)
-			}
-		}
-		return out
+		return readPromptList(b, v)
 	default:
-		b.fail("list_type", "prompt.list[int]", "Input should be a valid list", v)
+		b.fail("list_type", "prompt", "Input should be a valid list", v)
 		return nil
 	}
 }
 
-func ids(b *body, loc string, list []any) []int {
+func readPromptList(b *body, list []any) [][]int {
+	var out [][]int
+	var flat []int
+	for _, x := range list {
+		switch x := x.(type) {
+		case string:
+			out = append(out, tokens.Encode(x))
+		case []any:
+			out = append(out, readIDs(b, x))
+		default:
+			flat = append(flat, readIDs(b, []any{x})...)
+		}
+	}
+	if len(flat) > 0 && len(out) > 0 {
+		b.fail("int_parsing", "prompt.0", "Input should be a valid integer", list[0])
+	}
+	if len(flat) > 0 {
+		return [][]int{flat}
+	}
+	return out
+}
+
+func readIDs(b *body, list []any) []int {
 	out := make([]int, len(list))
 	for i, v := range list {
 		n, ok := asInt(v)
-		if !ok {
-			b.fail("int_type", fmt.Sprintf("%s.%d", loc, i), "Input should be a valid integer", v)
+		switch {
+		case !ok:
+			b.fail("int_type", fmt.Sprintf("prompt.%d", i), "Input should be a valid integer", v)
+		case n < 0:
+			b.fail("greater_than_equal", fmt.Sprintf("prompt.%d", i), "Input should be greater than or equal to 0", v)
 		}
 		out[i] = n
 	}
@@ -123,31 +157,38 @@ type completionResponse struct {
 }
 
 type completionChoice struct {
-	Index          int                 `json:"index"`
-	Text           string              `json:"text"`
-	Logprobs       *completionLogprobs `json:"logprobs"`
-	FinishReason   string              `json:"finish_reason"`
-	StopReason     any                 `json:"stop_reason"`
-	TokenIDs       []int               `json:"token_ids"`
-	PromptLogprobs *struct{}           `json:"prompt_logprobs"`
-	PromptTokenIDs []int               `json:"prompt_token_ids"`
-	RoutedExperts  *struct{}           `json:"routed_experts"`
+	Index          int                        `json:"index"`
+	Text           string                     `json:"text"`
+	Logprobs       *completionLogprobs        `json:"logprobs"`
+	FinishReason   string                     `json:"finish_reason"`
+	StopReason     any                        `json:"stop_reason"`
+	TokenIDs       []int                      `json:"token_ids"`
+	PromptLogprobs []map[string]promptLogprob `json:"prompt_logprobs"`
+	PromptTokenIDs []int                      `json:"prompt_token_ids"`
+	RoutedExperts  *struct{}                  `json:"routed_experts"`
 }
 
-func (j *job) completionAnswer(choices []choice, echo bool) completionResponse {
+// completionAnswer is the whole answer; echoOnly leaves out what was generated.
+func (j *job) completionAnswer(choices []choice, echoOnly bool) completionResponse {
 	out := completionResponse{
 		ID: j.id, Object: "text_completion", Created: j.created, Model: j.model, SystemFingerprint: j.s.fingerprint(),
 		Usage: j.count(choices), KVTransferParams: j.params(choices),
 	}
 	for i, c := range choices {
 		prompt := j.prompts[i/j.p.n]
-		cc := completionChoice{Index: i, Text: c.text, FinishReason: c.finish, StopReason: c.stopReason}
-		cc.Logprobs = j.p.completionLogprobs(c.tokens, 0)
-		if echo {
-			cc.Text = tokens.DecodeAll(prompt) + c.text
+		text, ids := c.text, c.tokens
+		if echoOnly {
+			text, ids = "", nil
+		}
+		cc := completionChoice{Index: i, Text: text, FinishReason: c.finish, StopReason: c.stopReason, PromptLogprobs: j.p.promptLogs(prompt)}
+		if j.p.echo {
+			cc.Text = tokens.DecodeAll(prompt) + text
+			cc.Logprobs = j.p.completionLogprobs(prompt, ids)
+		} else {
+			cc.Logprobs = j.p.completionLogprobs(nil, ids)
 		}
 		if j.p.returnIDs {
-			cc.TokenIDs, cc.PromptTokenIDs = c.tokens, prompt
+			cc.TokenIDs, cc.PromptTokenIDs = ids, prompt
 		}
 		out.Choices = append(out.Choices, cc)
 	}
@@ -172,48 +213,4 @@ type completionChunkChoice struct {
 	StopReason     any                 `json:"stop_reason"`
 	PromptTokenIDs []int               `json:"prompt_token_ids"`
 	TokenIDs       []int               `json:"token_ids"`
-}
-
-// streamCompletion streams the choices. A KV load that failed ends the stream
-// without a token and without an error, which is what vLLM does here and not
-// for chats.
-func (j *job) streamCompletion(w http.ResponseWriter) {
-	ev := j.openEvents(w)
-	choices := make([]choice, len(j.streams))
-	base := completionChunk{ID: j.id, Object: "text_completion", Created: j.created, Model: j.model, Choices: []completionChunkChoice{}}
-	ended := 0
-	err := j.outputs(j.r.Context(), func(i int, o engine.Output) error {
-		if o.Finish == "abort" {
-			return engine.ErrDead
-		}
-		first := len(choices[i].tokens) == 0
-		choices[i].add(o)
-		cc := completionChunkChoice{Index: i, Text: o.Text, Logprobs: j.p.completionLogprobs(o.Tokens, 0), StopReason: o.StopReason}
-		if j.p.returnIDs {
-			cc.TokenIDs = o.Tokens
-			if first {
-				cc.PromptTokenIDs = j.prompts[i/j.p.n]
-			}
-		}
-		c := base
-		if o.Finish != "" {
-			cc.FinishReason = &o.Finish
-			if ended++; ended == len(choices) && !j.wantsUsage() {
-				c.SystemFingerprint = j.s.fingerprint()
-			}
-		}
-		c.Choices = []completionChunkChoice{cc}
-		if j.p.continuousUsage && j.wantsUsage() {
-			c.Usage = j.runningUsage(choices)
-		}
-		return ev.send(c)
-	})
-	if isLoadFailure(err) {
-		err = nil
-	}
-	if err == nil && j.wantsUsage() {
-		base.Usage, base.SystemFingerprint = j.finalUsage(choices), j.s.fingerprint()
-		err = ev.send(base)
-	}
-	ev.close(err)
 }

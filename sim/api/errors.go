@@ -14,6 +14,8 @@ type failure struct {
 	Type    string  `json:"type"`
 	Param   *string `json:"param"`
 	Code    int     `json:"code"`
+
+	detail string // answered as {"detail": ...} instead
 }
 
 func (f *failure) Error() string { return f.Message }
@@ -44,6 +46,10 @@ func asFailure(err error) *failure {
 }
 
 func writeFailure(w http.ResponseWriter, f *failure) {
+	if f.detail != "" {
+		writeJSON(w, f.Code, map[string]string{"detail": f.detail})
+		return
+	}
 	writeJSON(w, f.Code, map[string]*failure{"error": f})
 }
 
@@ -71,5 +77,3 @@ func (b *buffer) Write(p []byte) (int, error) {
 	*b = append(*b, p...)
 	return len(p), nil
 }
-
-func isLoadFailure(err error) bool { return errors.Is(err, engine.ErrLoad) }

@@ -2,10 +2,14 @@ package api
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/nomad-vllm/nomad-vllm/sim/engine"
+	"github.com/nomad-vllm/nomad-vllm/sim/tokens"
 )
 
 // sampling is the part of a request that all generation endpoints share.
@@ -25,6 +29,12 @@ type sampling struct {
 	cacheSalt                string
 	returnIDs                bool
 	logprobs                 int // -1: none; else the number of alternatives
+	promptLogprobs           int // the same for the prompt
+	tokensAsIDs              bool
+	echo                     bool
+	beam                     bool
+	truncate                 int // keep the last so many tokens of the prompt; 0: all
+	forced                   []int
 	kv                       map[string]any
 	prompts                  [][]int
 	trimFirst                bool
@@ -37,9 +47,15 @@ func readSampling(b *body, maxNames ...string) *sampling {
 	s := &sampling{
 		model: b.text("model"), stream: b.truth("stream"), n: b.whole("n", 1), minTokens: b.whole("min_tokens", 0),
 		stop: b.strings("stop"), stopTokens: b.wholes("stop_token_ids"), includeStop: b.truth("include_stop_str_in_output"),
-		ignoreEOS: b.truth("ignore_eos"), temperature: b.number("temperature", 1), cacheSalt: b.text("cache_salt"),
+		ignoreEOS: b.truth("ignore_eos"), temperature: b.number("temperature", 1), cacheSalt: content(b.m["cache_salt"]),
 		seed: uint64(b.whole("seed", 0)), returnIDs: b.truth("return_token_ids"), logprobs: -1, kv: b.dict("kv_transfer_params"),
+		promptLogprobs: b.whole("prompt_logprobs", -1), tokensAsIDs: b.truth("return_tokens_as_token_ids"), echo: b.truth("echo"),
+		beam: b.truth("use_beam_search"), truncate: b.whole("truncate_prompt_tokens", 0),
 	}
+	if s.truncate < -1 {
+		b.fail("greater_than_equal", "truncate_prompt_tokens", "Input should be greater than or equal to -1", s.truncate)
+	}
+	s.readFormat(b)
 	for _, name := range maxNames {
 		v := b.whole(name, 0)
 		if b.has(name) && !s.hasMax {
@@ -58,7 +74,16 @@ func readSampling(b *body, maxNames ...string) *sampling {
 const maxChoices = 16384
 
 // checkEarly is what vLLM checks while it reads the request.
-func (s *sampling) checkEarly() *failure {
+func (s *sampling) checkEarly(b *body) *failure {
+	if salt, ok := b.m["cache_salt"]; ok && salt != nil && s.cacheSalt == "" {
+		return withParam("cache_salt", "", "Parameter 'cache_salt' must be a non-empty string if provided.")
+	}
+	if s.stream && (s.promptLogprobs > 0 || b.has("prompt_logprobs") && s.promptLogprobs == -1) {
+		return withParam("prompt_logprobs", "", "`prompt_logprobs` are not available when `stream=True`.")
+	}
+	if f, ok := b.m["response_format"].(map[string]any); ok && f["type"] == "json_schema" && f["json_schema"] == nil {
+		return withParam("response_format", "", "When response_format type is 'json_schema', the 'json_schema' field must be provided.")
+	}
 	if s.hasStreamOptions && !s.stream {
 		return withParam("stream_options", "", "Stream options can only be defined when `stream=True`.")
 	}
@@ -83,6 +108,9 @@ func (s *sampling) check(b *body) *failure {
 		return plain("frequency_penalty must be in [-2, 2], got %s.", pyFloat(b.number("frequency_penalty", 0)))
 	case b.number("repetition_penalty", 1) <= 0:
 		return plain("repetition_penalty must be greater than zero, got %s.", pyFloat(b.number("repetition_penalty", 1)))
+	case math.IsNaN(s.temperature) || math.IsInf(s.temperature, 0):
+		v := strings.ToLower(fmt.Sprint(s.temperature))
+		return withParam("temperature", v, "temperature must be a finite number, got "+v+".")
 	case s.temperature < 0:
 		v := pyFloat(s.temperature)
 		return withParam("temperature", v, "temperature must be non-negative, got "+v+".")
@@ -102,7 +130,15 @@ func (s *sampling) check(b *body) *failure {
 		return plain("min_tokens must be less than or equal to max_tokens=%d, got %d.", s.maxTokens, s.minTokens)
 	case contains(s.stop, ""):
 		return plain("stop cannot contain an empty string.")
-	case s.temperature < 1e-5 && s.n > 1:
+	case b.m["allowed_token_ids"] != nil && len(b.list("allowed_token_ids")) == 0:
+		return withParam("allowed_token_ids", "[]", "allowed_token_ids is not None and empty!")
+	case s.logprobs > maxLogprobs:
+		return withParam("logprobs", strconv.Itoa(s.logprobs), fmt.Sprintf("Requested sample logprobs of %d, which is greater than max allowed: %d", s.logprobs, maxLogprobs))
+	case s.promptLogprobs > maxLogprobs:
+		return withParam("prompt_logprobs", strconv.Itoa(s.promptLogprobs), fmt.Sprintf("Requested prompt logprobs of %d, which is greater than max allowed: %d", s.promptLogprobs, maxLogprobs))
+	case s.biasError(b) != nil:
+		return s.biasError(b)
+	case s.temperature < 1e-5 && s.n > 1 && !s.beam:
 		return plain("n must be 1 when using greedy sampling, got %d.", s.n)
 	}
 	return nil
@@ -121,6 +157,15 @@ func withParam(param, value, message string) *failure {
 // most is how long an answer is when the request does not say.
 func (s *sampling) fit(prompt []int, maxModelLen, most int) *failure {
 	n := len(prompt)
+	if chars := characters(prompt); n > maxModelLen && chars > charsPerToken*maxModelLen {
+		return withParam("input_text", strconv.Itoa(chars), fmt.Sprintf("This model's maximum context length is %d tokens. "+
+			"However, your prompt contains %d characters (more than %d characters, which is the upper bound for %d input tokens). "+
+			"Please reduce the length of the input prompt.", maxModelLen, chars, charsPerToken*maxModelLen, maxModelLen))
+	}
+	if s.maxTokens > maxModelLen {
+		return withParam("max_tokens", strconv.Itoa(s.maxTokens), fmt.Sprintf("max_tokens=%d cannot be greater than max_model_len=%d. "+
+			"Please request fewer output tokens.", s.maxTokens, maxModelLen))
+	}
 	if n > maxModelLen {
 		return withParam("input_tokens", strconv.Itoa(maxModelLen+1), fmt.Sprintf("This model's maximum context length is %d tokens. "+
 			"However, your prompt contains at least %d input tokens, which exceeds this limit even without any output tokens. "+
@@ -138,6 +183,58 @@ func (s *sampling) fit(prompt []int, maxModelLen, most int) *failure {
 	return nil
 }
 
+// charsPerToken is the length of the longest token, by which vLLM refuses a
+// text before it makes tokens of it.
+const charsPerToken = 12
+
+func characters(prompt []int) int {
+	n := 0
+	for _, id := range prompt {
+		n += utf8.RuneCountInString(tokens.Decode(id))
+	}
+	return n
+}
+
+// readFormat reads response_format. A grammar for JSON leaves this model one
+// answer, the shortest.
+func (s *sampling) readFormat(b *body) {
+	f := b.dict("response_format")
+	switch f["type"] {
+	case nil, "text", "structural_tag":
+	case "json_object", "json_schema":
+		s.forced = tokens.Encode("{")
+		s.forced = append(s.forced, tokens.Encode("}")...)
+	default:
+		b.fail("literal_error", "response_format.type", "Input should be 'text', 'json_object' or 'json_schema'", f["type"])
+	}
+}
+
+// biasError is what is wrong with logit_bias.
+func (s *sampling) biasError(b *body) *failure {
+	bias, _ := b.m["logit_bias"].(map[string]any)
+	var odd, unknown []string
+	for key := range bias {
+		id, err := strconv.Atoi(key)
+		switch {
+		case err != nil:
+			odd = append(odd, key)
+		case !tokens.Valid(id):
+			unknown = append(unknown, key)
+		}
+	}
+	slices.Sort(odd)
+	slices.Sort(unknown)
+	switch {
+	case len(odd) > 0:
+		v := "['" + strings.Join(odd, "', '") + "']"
+		return withParam("logit_bias", v, "logit_bias contains key(s) that cannot be converted to integer token IDs: "+v)
+	case len(unknown) > 0:
+		v := "[" + strings.Join(unknown, ", ") + "]"
+		return withParam("logit_bias", v, "token_id(s) "+v+" in logit_bias contain out-of-vocab token ids.")
+	}
+	return nil
+}
+
 // requests is the sequences of one prompt.
 func (s *sampling) requests(prompt []int, base string, suffix func() string) []engine.Request {
 	out := make([]engine.Request, s.n)
@@ -149,7 +246,7 @@ func (s *sampling) requests(prompt []int, base string, suffix func() string) []e
 		out[i] = engine.Request{
 			ID: id, Prompt: prompt, MaxTokens: s.maxTokens, MinTokens: s.minTokens, Stop: s.stop, StopTokens: s.stopTokens,
 			IncludeStop: s.includeStop, IgnoreEOS: s.ignoreEOS, TrimFirst: s.trimFirst, Salt: s.seed*1_000_003 + uint64(i),
-			CacheSalt: s.cacheSalt, Params: s.kv,
+			CacheSalt: s.cacheSalt, Params: s.kv, Forced: s.forced, SkipPrefix: s.promptLogprobs >= 0,
 		}
 	}
 	return out

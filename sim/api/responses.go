@@ -21,11 +21,11 @@ func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, p, f)
 		return
 	}
-	if p.stream {
-		s.refuse(w, p, badRequest("stream", "streaming of /v1/responses is not simulated"))
+	if !s.start(w, j) {
 		return
 	}
-	if !s.start(w, j) {
+	if p.stream {
+		j.streamResponse(w)
 		return
 	}
 	choices, err := j.collect()
@@ -33,7 +33,7 @@ func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
 		j.answerError(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, j.responsesAnswer(choices[0]))
+	writeJSON(w, http.StatusOK, j.responsesAnswer(choices[0], "msg_"+s.cfg.NewID(16)))
 }
 
 // readInput reads `input`: text or a list of messages, after `instructions`.
@@ -100,7 +100,7 @@ type responsesResponse struct {
 	Text              any                    `json:"text"`
 	TopLogprobs       any                    `json:"top_logprobs"`
 	Truncation        string                 `json:"truncation"`
-	Usage             responsesUsage         `json:"usage"`
+	Usage             *responsesUsage        `json:"usage"`
 	User              any                    `json:"user"`
 	PresencePenalty   float64                `json:"presence_penalty"`
 	FrequencyPenalty  float64                `json:"frequency_penalty"`
@@ -110,25 +110,59 @@ type responsesResponse struct {
 	OutputMessages    any                    `json:"output_messages"`
 }
 
-func (j *job) responsesAnswer(c choice) responsesResponse {
-	part := map[string]any{"annotations": []any{}, "text": c.text, "type": "output_text", "logprobs": nil}
-	message := map[string]any{
-		"id": "msg_" + j.s.cfg.NewID(16), "content": []any{part}, "role": "assistant", "status": "completed", "type": "message", "phase": nil,
-	}
-	out := responsesResponse{
-		ID: j.id, Created: j.created, Model: j.model, Object: "response", Output: []any{message}, ParallelToolCalls: true,
+// opening is the response before anything has been generated.
+func (j *job) opening() responsesResponse {
+	return responsesResponse{
+		ID: j.id, Created: j.created, Model: j.model, Object: "response", Output: []any{}, ParallelToolCalls: true,
 		Temperature: j.p.temperature, ToolChoice: "none", Tools: []any{}, TopP: 1, MaxOutputTokens: j.p.maxTokens,
-		ServiceTier: "auto", Status: "completed", Truncation: "disabled", KVTransferParams: c.last.Params,
+		ServiceTier: "auto", Status: "in_progress", Truncation: "disabled",
 	}
+}
+
+// outputItem is the one message of a response.
+type outputItem struct {
+	ID      string       `json:"id"`
+	Content []outputText `json:"content"`
+	Role    string       `json:"role"`
+	Status  string       `json:"status"`
+	Type    string       `json:"type"`
+	Phase   *string      `json:"phase"`
+}
+
+type outputText struct {
+	Annotations []any  `json:"annotations"`
+	Text        string `json:"text"`
+	Type        string `json:"type"`
+	Logprobs    []any  `json:"logprobs"`
+}
+
+func textPart(text string) outputText {
+	return outputText{Annotations: []any{}, Text: text, Type: "output_text"}
+}
+
+func item(id string, c choice) outputItem {
+	out := outputItem{ID: id, Content: []outputText{}, Role: "assistant", Status: "completed", Type: "message"}
+	if c.text != "" {
+		out.Content = append(out.Content, textPart(c.text))
+	}
+	return out
+}
+
+func (j *job) responsesAnswer(c choice, itemID string) responsesResponse {
+	out := j.opening()
+	out.Output, out.Status, out.KVTransferParams = []any{item(itemID, c)}, "completed", c.last.Params
 	if c.finish == "length" {
 		out.Status = "incomplete"
 		out.Incomplete = &map[string]string{"reason": "max_output_tokens"}
 	}
-	u := &out.Usage
-	u.Input, u.Output = len(j.prompts[0]), len(c.tokens)
+	u := &responsesUsage{Input: len(j.prompts[0]), Output: len(c.tokens)}
 	u.Total = u.Input + u.Output
 	u.InputDetails.Cached, u.InputDetails.Write = c.last.Cached, c.last.Created
+	if !j.s.cfg.PromptTokensDetails {
+		u.InputDetails.Cached, u.InputDetails.Write = 0, 0
+	}
 	u.InputDetails.PerTurn, u.InputDetails.CachedTurn = []int{}, []int{}
 	u.OutputDetails.PerTurn, u.OutputDetails.ToolPerTurn = []int{}, []int{}
+	out.Usage = u
 	return out
 }

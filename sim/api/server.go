@@ -13,19 +13,22 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/sim/metrics"
 )
 
-// Version is the vLLM version whose behaviour is simulated.
-const Version = "0.32.0"
-
 // Config is what a Server is made from.
 type Config struct {
 	Names       []string // of the model; the first is used in answers
 	Root        string   // the model as it was given on the command line
 	MaxModelLen int
+	DPSize      int // ranks behind the server
 	APIKeys     []string
 	// RequestIDHeaders echoes X-Request-Id; PromptTokensDetails reports cached
 	// tokens; LoadTracking counts requests for /load; ForceUsage adds usage to
 	// every stream.
 	RequestIDHeaders, PromptTokensDetails, LoadTracking, ForceUsage bool
+	// SilentLoadFailure ends a streamed completion whose KV could not be loaded
+	// without a token and without an error, as vLLM 0.26 does.
+	SilentLoadFailure bool
+	// Version is what /version says.
+	Version string
 	// Dev opens vLLM's development endpoints, Admin the simulator's own.
 	Dev, Admin bool
 	// Fingerprint follows the version in system_fingerprint.
@@ -61,10 +64,12 @@ func (s *Server) table() map[string]map[string]http.HandlerFunc {
 	get := func(h http.HandlerFunc) map[string]http.HandlerFunc { return map[string]http.HandlerFunc{"GET": h} }
 	post := func(h http.HandlerFunc) map[string]http.HandlerFunc { return map[string]http.HandlerFunc{"POST": h} }
 	t := map[string]map[string]http.HandlerFunc{
-		"/health":              get(s.health),
-		"/ping":                {"GET": s.health, "POST": s.health},
-		"/load":                get(s.load),
-		"/version":             get(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, map[string]string{"version": Version}) }),
+		"/health": get(s.health),
+		"/ping":   {"GET": s.health, "POST": s.health},
+		"/load":   get(s.load),
+		"/version": get(func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, 200, map[string]string{"version": s.cfg.Version})
+		}),
 		"/metrics":             get(s.metrics),
 		"/v1/models":           get(s.models),
 		"/tokenize":            post(s.tokenize),
@@ -102,6 +107,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	methods, ok := s.routes[r.URL.Path]
+	if bare := strings.TrimSuffix(r.URL.Path, "/"); !ok && s.routes[bare] != nil {
+		h.Set("Location", "http://"+r.Host+bare)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return
+	}
 	if !ok {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
 		return
@@ -192,7 +202,7 @@ func (s *Server) modelName(asked string) string {
 	return asked
 }
 
-func (s *Server) fingerprint() string { return "vllm-" + Version + "-" + s.cfg.Fingerprint }
+func (s *Server) fingerprint() string { return "vllm-" + s.cfg.Version + "-" + s.cfg.Fingerprint }
 
 // requestID is the part of ids that comes from the client, or a fresh one.
 func (s *Server) requestID(r *http.Request) string {

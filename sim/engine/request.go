@@ -19,6 +19,11 @@ type Request struct {
 	TrimFirst            bool   // no space before the first word
 	Salt                 uint64 // tells choices and seeds apart
 	CacheSalt            string
+	// Forced is the whole answer when a grammar leaves no choice; nil is none.
+	Forced []int
+	// SkipPrefix computes the whole prompt, because something is asked of
+	// every position.
+	SkipPrefix bool
 	// Params is the request's kv_transfer_params; nil when absent.
 	Params map[string]any
 }

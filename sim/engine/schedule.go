@@ -153,7 +153,7 @@ func (e *Engine) drop(s *seq) {
 // lookup finds the cached prefix of a sequence. At least its last token is
 // computed anew, because somebody has to yield the next one.
 func (e *Engine) lookup(s *seq) {
-	if !e.cfg.PrefixCaching {
+	if !e.cfg.PrefixCaching || s.req.SkipPrefix {
 		return
 	}
 	size := e.cfg.BlockSize

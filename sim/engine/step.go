@@ -73,6 +73,9 @@ func (e *Engine) next(s *seq) {
 // natural length.
 func (e *Engine) draw(s *seq) int {
 	n := s.generated()
+	if s.req.Forced != nil {
+		return append(s.req.Forced, tokens.End)[min(n, len(s.req.Forced))]
+	}
 	if n == 0 {
 		s.natural = naturalMin + kv.Draw(s.state, s.req.Salt+1, naturalSpread)
 	}

@@ -75,10 +75,15 @@ func class(r rune) int {
 
 func appendPieces(out []int, word string) []int {
 	for len(word) > 0 {
+		if control(word[0]) {
+			out = append(out, firstByte+int(word[0]))
+			word = word[1:]
+			continue
+		}
 		n := 0
 		for n < len(word) {
 			_, size := utf8.DecodeRuneInString(word[n:])
-			if n > 0 && n+size > maxPiece {
+			if n > 0 && (n+size > maxPiece || control(word[n])) {
 				break
 			}
 			n += size
@@ -87,6 +92,24 @@ func appendPieces(out []int, word string) []int {
 		word = word[n:]
 	}
 	return out
+}
+
+// control reports whether a byte never goes into a piece.
+func control(b byte) bool { return b < ' ' && b != '\n' && b != '\t' && b != '\r' || b == 0x7f }
+
+// Valid reports whether an id is in the vocabulary: any small one, and those
+// that stand for a piece of text.
+func Valid(id int) bool {
+	if id < firstPiece {
+		return id >= 0
+	}
+	text := unpack(id - firstPiece)
+	for i := 0; i < len(text); i++ {
+		if control(text[i]) {
+			return false
+		}
+	}
+	return pack(text) == id
 }
 
 func pack(piece string) int {
