@@ -154,6 +154,7 @@ flock -n 9 || {
 trap '[ -z "$child" ] || kill "$child" 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 141' PIPE
 
 mkdir -p "$dir/tmp"
 python=$(find_python)
