@@ -96,13 +96,14 @@ progress() {
 }
 
 packages() {
-	rm -rf "$dir/venv"
+	rm -rf "$dir/venv" "$dir/pip-tmp"
+	mkdir -p "$dir/pip-tmp"
 	"$python" -m venv "$dir/venv"
 	: >"$log"
 	# The cache lives only until the packages are in: an interrupted download is taken up again.
-	watch 2 packages env TMPDIR="$dir/tmp" PIP_CACHE_DIR="$dir/pip-cache" "$dir/venv/bin/python" -m pip install \
+	watch 2 packages env TMPDIR="$dir/pip-tmp" PIP_CACHE_DIR="$dir/pip-cache" "$dir/venv/bin/python" -m pip install \
 		--disable-pip-version-check --no-input --no-deps --no-compile --only-binary :all: -r "$lock"
-	rm -rf "$dir/pip-cache"
+	rm -rf "$dir/pip-cache" "$dir/pip-tmp"
 }
 
 fit() {
@@ -156,7 +157,6 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 141' PIPE
 
-mkdir -p "$dir/tmp"
 python=$(find_python)
 venv_of="$(digest "$lock") $("$python" -V 2>&1) $dir"
 fit_of="$venv_of $(digest "$here/stubs.py" "$here/patch.py" "${BASH_SOURCE[0]}")"
