@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -47,13 +46,14 @@ func TestRealVLLM(t *testing.T) {
 	warmUp(t, prefill, decode)
 
 	t.Run("handoff", func(t *testing.T) { checkHandoff(t, prefill, decode) })
+	t.Run("meaning", func(t *testing.T) { checkMeaning(t, prefill, decode) })
 	t.Run("router", func(t *testing.T) { checkRouter(t, prefill, decode) })
 	t.Run("scenarios", func(t *testing.T) { checkScenarios(t, dir, prefill, decode) })
 	t.Run("ends", func(t *testing.T) {
-		real := checkEnds(t, command, prefill, decode)
+		real := checkEnds(t, command, startLimit, prefill, decode)
 		simulator := buildCommand(t, "cmd/vllm-sim")
 		simPrefill, simDecode := startSimulators(t, simulator)
-		require.Equal(t, real, checkEnds(t, simulator, simPrefill, simDecode), "the simulator ends as vLLM does")
+		require.Equal(t, real, checkEnds(t, simulator, time.Minute, simPrefill, simDecode), "the simulator ends as vLLM does")
 	})
 }
 
@@ -117,73 +117,4 @@ func checkScenarios(t *testing.T, dir string, prefill, decode *server) {
 	t.Run("the simulator answers as real vLLM", func(t *testing.T) {
 		compareAll(t, real, runAll(startSimulators(t, buildCommand(t, "cmd/vllm-sim"))))
 	})
-}
-
-// ending is how a server's life ended, as far as a router or a driver can see it.
-type ending struct {
-	KilledPrefill  int  // status of leg 2 when the prefill died in between
-	DecodeSurvives bool // the decode lives and answers after that
-	NewPrefill     bool // the same decode takes KV from the prefill's successor
-	BothTrue       int  // status of a request with both do_remote_* true, sent to a prefill
-	BothTrueCode   int64
-	TermCode       int64 // exit code after SIGTERM with requests in flight
-}
-
-// checkEnds kills the prefill between two legs, then by a request, and then terminates the decode.
-func checkEnds(t *testing.T, command string, prefill, decode *server) ending {
-	var e ending
-	s := newSession(prefill.url, decode.url, "ends", newSalt())
-	first := s.prefill(chatPath, leg1(s.chat(nil)))
-	prefill.killGroup()
-	<-prefill.exited
-	start := time.Now()
-	e.KilledPrefill = s.decode(chatPath, s.chat(body{"kv_transfer_params": first.params(nil)})).Status
-	require.Less(t, time.Since(start), 6*time.Second, "leg 2 fails quickly when the prefill has gone")
-	e.DecodeSurvives = decode.alive() && s.decode(chatPath, s.chat(nil)).Status == http.StatusOK
-
-	next := startServer(t, command, "prefill", nil, flagsOfPrefill)
-	next.waitHealthy(t, startLimit)
-	s = newSession(next.url, decode.url, "ends again", newSalt())
-	_, second := s.handoff(chatPath, s.chat(nil), nil)
-	e.NewPrefill = second.Status == http.StatusOK
-
-	both := askParams().with(body{"do_remote_prefill": true})
-	e.BothTrue = s.prefill(chatPath, s.chat(body{"kv_transfer_params": both})).Status
-	if next.waitExit(20 * time.Second) {
-		e.BothTrueCode = next.code.Load()
-	} else {
-		e.BothTrueCode = -1
-	}
-	e.TermCode = terminate(t, decode)
-	return e
-}
-
-// terminate sends SIGTERM to a server that has a stream and a JSON request in
-// flight. What these two get is a race in vLLM: it kills its engine at once,
-// and an engine that has not yet said that it aborts them leaves the API server
-// waiting, with silent clients, until these leave. Either is logged, neither is
-// required.
-func terminate(t *testing.T, sv *server) int64 {
-	t.Helper()
-	long := body{"max_tokens": 1900, "ignore_eos": true}
-	answers := make(chan answer, 2)
-	ask := func(more body) {
-		c := newSession(sv.url, sv.url, "term", newSalt())
-		c.client.Timeout = 12 * time.Second
-		answers <- c.decode(chatPath, c.chat(long.with(more)))
-	}
-	go ask(body{"stream": true})
-	go ask(nil)
-	require.Eventually(t, func() bool { return metric(sv.url, "vllm:num_requests_running") >= 2 }, 10*time.Second, 20*time.Millisecond)
-	start := time.Now()
-	sv.signal(syscall.SIGTERM)
-	require.Eventually(t, func() bool { return !healthy(t.Context(), sv.url) }, 5*time.Second, 10*time.Millisecond)
-	t.Logf("SIGTERM: %s: listener closed after %s", sv.name, time.Since(start).Round(10*time.Millisecond))
-	for range cap(answers) {
-		a := <-answers
-		t.Logf("SIGTERM: after %s: status %d, end %.150q %s", time.Since(start).Round(10*time.Millisecond), a.Status, a.Body[max(0, len(a.Body)-150):], a.Err)
-	}
-	require.True(t, sv.waitExit(20*time.Second), "the process ends once its clients have left")
-	t.Logf("SIGTERM: gone after %s, code %d", time.Since(start).Round(10*time.Millisecond), sv.code.Load())
-	return sv.code.Load()
 }

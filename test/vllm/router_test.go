@@ -99,39 +99,11 @@ func checkRouter(t *testing.T, prefill, decode *server) {
 	require.True(t, prefill.alive() && decode.alive(), "nothing that came through the router may end a server")
 }
 
-func externalTokens(decode *server) float64 {
-	return metric(decode.url, "vllm:prompt_tokens_by_source_total", `source="external_kv_transfer"`)
-}
-
 func pathOf(name string) string {
 	if strings.HasPrefix(name, "completion") {
 		return completionPath
 	}
 	return chatPath
-}
-
-// textOf is all text of an answer, streamed or not.
-func textOf(a answer) string {
-	var out strings.Builder
-	chunks := []string{a.Body}
-	if strings.HasPrefix(a.Header.Get("Content-Type"), "text/event-stream") {
-		chunks = strings.Split(strings.ReplaceAll(a.Body, "data: ", ""), "\n\n")
-	}
-	for _, c := range chunks {
-		top, _ := parseJSON(c).(map[string]any)
-		choices, _ := top["choices"].([]any)
-		for _, choice := range choices {
-			ch, _ := choice.(map[string]any)
-			for _, in := range []string{"delta", "message"} {
-				part, _ := ch[in].(map[string]any)
-				s, _ := part["content"].(string)
-				out.WriteString(s)
-			}
-			s, _ := ch["text"].(string)
-			out.WriteString(s)
-		}
-	}
-	return out.String()
 }
 
 // carried are requests that two legs serve as one server would.

@@ -20,5 +20,6 @@ func startSimulators(t *testing.T, command string) (prefill, decode *server) {
 // answered, on machines where the real one is not installed.
 func TestSimulator_answersAsRecorded(t *testing.T) {
 	prefill, decode := startSimulators(t, buildCommand(t, "cmd/vllm-sim"))
+	t.Run("meaning", func(t *testing.T) { checkMeaning(t, prefill, decode) })
 	compareAll(t, readRecording(t), runAll(prefill, decode))
 }

@@ -1,0 +1,108 @@
+package vllm
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// checkMeaning asks for what two legs do to the text, and to the work, of
+// answers that look alike. Real vLLM and the simulator must both pass.
+func checkMeaning(t *testing.T, prefill, decode *server) {
+	pair := func(name string) *session { return newSession(prefill.url, decode.url, name, newSalt()) }
+	local := func(s *session, path string, b body) answer {
+		return s.decode(path, b.with(body{"cache_salt": newSalt()}))
+	}
+
+	for name, path := range map[string]string{"chat": chatPath, "completion": completionPath} {
+		t.Run("the text of a handed-over "+name+" is the local one", func(t *testing.T) {
+			s := pair(name)
+			b := s.defaultBody(path, body{"max_tokens": 24})
+			_, second := s.handoff(path, b, nil)
+			require.NotEmpty(t, textOf(second), second.Body)
+			require.Equal(t, textOf(local(s, path, b)), textOf(second))
+		})
+	}
+	t.Run("the decode computes none of a handed-over prompt", func(t *testing.T) {
+		require.Positive(t, handedOver(t, pair("plain"), decode, chatPath, nil))
+		require.Positive(t, handedOver(t, pair("echo"), decode, completionPath, body{"echo": true}))
+	})
+	t.Run("the decode computes all of a prompt whose log probabilities are wanted", func(t *testing.T) {
+		require.Zero(t, handedOver(t, pair("prompt logprobs"), decode, chatPath, body{"prompt_logprobs": 0}))
+		require.Zero(t, handedOver(t, pair("chat echo"), decode, chatPath, body{"echo": true}))
+		require.Zero(t, handedOver(t, pair("echo logprobs"), decode, completionPath, body{"echo": true, "logprobs": 1}))
+	})
+	t.Run("of two prompts both get the first one's answer", func(t *testing.T) {
+		s := pair("list")
+		one, two := "one "+strings.Repeat("fish ", 60), "two "+strings.Repeat("fish ", 60)
+		b := s.completion(body{"prompt": []string{one, two}, "max_tokens": 16})
+		_, second := s.handoff(completionPath, b, nil)
+		texts, alone := choiceTexts(t, second), choiceTexts(t, local(s, completionPath, b))
+		require.NotEqual(t, alone[0], alone[1])
+		require.Equal(t, []string{alone[0], alone[0]}, texts)
+	})
+	t.Run("another prompt with the parameters gets the first prompt's answer", func(t *testing.T) {
+		s := pair("other prompt")
+		ask := func(word string) body {
+			return s.chat(body{"max_tokens": 16, "messages": []body{{"role": "user", "content": word + strings.Repeat(" fish", 60)}}})
+		}
+		first := s.prefill(chatPath, leg1(ask("one")))
+		second := s.decode(chatPath, ask("two").with(body{"kv_transfer_params": first.params(nil), "cache_salt": newSalt()}))
+		require.Equal(t, http.StatusOK, second.Status, second.Body)
+		require.Equal(t, textOf(local(s, chatPath, ask("one"))), textOf(second))
+		require.NotEqual(t, textOf(local(s, chatPath, ask("two"))), textOf(second))
+	})
+}
+
+// handedOver is how many prompt tokens the decode took from the prefill.
+func handedOver(t *testing.T, s *session, decode *server, path string, more body) float64 {
+	t.Helper()
+	first := s.prefill(path, leg1(s.defaultBody(path, more)))
+	before := externalTokens(decode)
+	second := s.decode(path, s.defaultBody(path, more).with(body{"kv_transfer_params": first.params(nil)}))
+	require.Equal(t, http.StatusOK, second.Status, second.Body)
+	return externalTokens(decode) - before
+}
+
+func externalTokens(decode *server) float64 {
+	return metric(decode.url, "vllm:prompt_tokens_by_source_total", `source="external_kv_transfer"`)
+}
+
+func choiceTexts(t *testing.T, a answer) []string {
+	t.Helper()
+	var got struct{ Choices []struct{ Text string } }
+	require.NoError(t, json.Unmarshal([]byte(a.Body), &got), a.Body)
+	var out []string
+	for _, c := range got.Choices {
+		out = append(out, c.Text)
+	}
+	require.Len(t, out, 2, a.Body)
+	return out
+}
+
+// textOf is all text of an answer, streamed or not.
+func textOf(a answer) string {
+	var out strings.Builder
+	chunks := []string{a.Body}
+	if strings.HasPrefix(a.Header.Get("Content-Type"), "text/event-stream") {
+		chunks = strings.Split(strings.ReplaceAll(a.Body, "data: ", ""), "\n\n")
+	}
+	for _, c := range chunks {
+		top, _ := parseJSON(c).(map[string]any)
+		choices, _ := top["choices"].([]any)
+		for _, choice := range choices {
+			ch, _ := choice.(map[string]any)
+			for _, in := range []string{"delta", "message"} {
+				part, _ := ch[in].(map[string]any)
+				s, _ := part["content"].(string)
+				out.WriteString(s)
+			}
+			s, _ := ch["text"].(string)
+			out.WriteString(s)
+		}
+	}
+	return out.String()
+}
