@@ -38,7 +38,7 @@ func newPlugin(t *testing.T, cfg driver.Config) (drivers.DriverPlugin, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: testWriter{t}})
 	impl := driver.New(ctx, log)
-	client, server := plugin.TestPluginGRPCConn(t, true, map[string]plugin.Plugin{
+	client, _ := plugin.TestPluginGRPCConn(t, true, map[string]plugin.Plugin{
 		base.PluginTypeDriver: drivers.NewDriverPlugin(impl, log),
 		base.PluginTypeBase:   &base.PluginBase{Impl: impl},
 	})
@@ -56,8 +56,7 @@ func newPlugin(t *testing.T, cfg driver.Config) (drivers.DriverPlugin, func()) {
 		if !ended {
 			ended = true
 			cancel()
-			_ = client.Close()
-			server.Stop()
+			_ = client.Close() // it stops the server too
 		}
 	}
 	t.Cleanup(end)

@@ -16,7 +16,7 @@ const stateVersion = 1
 type taskState struct {
 	Version int          `codec:"version"`
 	Dir     string       `codec:"dir"`
-	Cgroup  string       `codec:"cgroup"` // version 2 only
+	Cgroup  string       `codec:"cgroup"` // that is the task's alone; empty: none
 	Started shim.Started `codec:"started"`
 }
 
@@ -59,8 +59,7 @@ func decodeState(t *drivers.TaskHandle) (taskState, error) {
 func (d *Driver) askShim(c *drivers.TaskConfig, cause error) (taskState, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
 	defer cancel()
-	s := taskState{Version: stateVersion, Dir: stateDir(d.config(), c)}
-	s.Cgroup, _ = cgroups(c)
+	s := taskState{Version: stateVersion, Dir: stateDir(d.config(), c), Cgroup: findCgroups(c).Own}
 	var err error
 	if s.Started, err = (shim.Client{Dir: s.Dir}).Status(ctx); err != nil {
 		return taskState{}, errors.Join(cause, err)

@@ -38,7 +38,7 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 		r.ExitCode = signalBase + o.Signal // as a shell and Nomad's own drivers say it
 	}
 	if o.StopAsked {
-		return r, ""
+		return r, leftNote(o)
 	}
 	if r.Successful() && !o.OOM {
 		// vLLM exits 0 when its engine dies under it, after one bad request
@@ -47,7 +47,15 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 		r.ExitCode = 1
 		r.Err = errors.New("the engine exited with code 0 though nobody had asked it to stop: reported as a failure, because vLLM does so when its engine dies")
 	}
-	return r, failureNote(o)
+	return r, failureNote(o) + leftNote(o)
+}
+
+// leftNote warns of processes that hold on to their GPU after the task.
+func leftNote(o outcome) string {
+	if o.Left == "" {
+		return ""
+	}
+	return " Left behind: " + o.Left + "; they may hold GPU memory until the node restarts"
 }
 
 // failureNote shows the end of the log where a user looks first.

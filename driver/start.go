@@ -29,6 +29,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 		openLogsOnce(c)
 		return nil, nil, configError(err)
 	}
+	d.sweep(cfg, c)
 	d.event(c, "Starting: "+commandLine(p.Argv))
 	for _, note := range p.Notes {
 		d.event(c, note)
@@ -42,7 +43,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 		openLogsOnce(c)
 		return nil, nil, launchError(fmt.Errorf("start %s: %w", p.Argv[0], err))
 	}
-	state := taskState{Version: stateVersion, Dir: spec.Dir, Cgroup: spec.Cgroup, Started: started}
+	state := taskState{Version: stateVersion, Dir: spec.Dir, Cgroup: findCgroups(c).Own, Started: started}
 	out := drivers.NewTaskHandle(stateVersion)
 	out.Config = c
 	out.State = drivers.TaskStateRunning
@@ -114,7 +115,8 @@ func newSpec(cfg Config, c *drivers.TaskConfig, p plan) (shim.Spec, error) {
 		Path: path, Argv: p.Argv, Env: env, WorkDir: workDir, User: cred,
 		Stdout: c.StdoutPath, Stderr: c.StderrPath,
 	}
-	s.Cgroup, s.JoinV1 = cgroups(c)
+	g := findCgroups(c)
+	s.Cgroup, s.JoinV1 = g.V2, g.V1
 	return s, nil
 }
 

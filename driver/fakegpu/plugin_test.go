@@ -22,11 +22,11 @@ const soon = 10 * time.Second
 
 func newPlugin(t *testing.T, cfg fakegpu.Config) device.DevicePlugin {
 	impl := fakegpu.New(hclog.NewNullLogger())
-	client, server := plugin.TestPluginGRPCConn(t, true, map[string]plugin.Plugin{
+	client, _ := plugin.TestPluginGRPCConn(t, true, map[string]plugin.Plugin{
 		base.PluginTypeDevice: &device.PluginDevice{Impl: impl},
 		base.PluginTypeBase:   &base.PluginBase{Impl: impl},
 	})
-	t.Cleanup(func() { _ = client.Close(); server.Stop() })
+	t.Cleanup(func() { _ = client.Close() }) // it stops the server too
 	raw, err := client.Dispense(base.PluginTypeDevice)
 	require.NoError(t, err)
 	p := raw.(device.DevicePlugin)

@@ -71,9 +71,10 @@ func begin(in io.Reader) (*supervisor, error) {
 		return nil, fmt.Errorf("read task: %w", err)
 	}
 	unix.CloseOnExec(reportFD)
-	// A shim outlives whatever happens to the agent that started it. SIGTERM
-	// is a plea to end the task, for whoever finds the shim by itself.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGQUIT)
+	// A shim outlives whatever happens to the agent that started it. Not by
+	// signal.Ignore: what is ignored stays so in the engine, and a Python
+	// that starts with SIGINT ignored cannot be interrupted.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGQUIT)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become subreaper: %w", err)
 	}
@@ -143,6 +144,9 @@ func (s *supervisor) finish() error {
 	finished := time.Now()
 	// What the engine leaves behind holds GPU memory and ports.
 	killErr := killTree(os.Getpid())
+	if killErr != nil {
+		fmt.Fprintln(os.Stderr, killErr)
+	}
 	s.flush(flushLimit)
 	s.record = Record{
 		Version: recordVersion, TaskID: s.spec.TaskID,
@@ -150,6 +154,9 @@ func (s *supervisor) finish() error {
 		OOM:       s.oomKills() > s.oomStart,
 		StartedAt: s.started.At, FinishedAt: finished,
 		Tail: s.tail.last(),
+	}
+	if killErr != nil {
+		s.record.Left = killErr.Error()
 	}
 	if ws.Signaled() {
 		s.record.Signal = int(ws.Signal())
@@ -174,7 +181,7 @@ func (s *supervisor) finish() error {
 	s.listener.Close()
 	s.open.wait(answerLimit)
 	_ = os.Remove(filepath.Join(s.spec.Dir, socketFile))
-	return killErr
+	return nil
 }
 
 // flush gives the log's last lines time to reach Nomad.
@@ -210,6 +217,8 @@ func (s *supervisor) stop(sig syscall.Signal, grace time.Duration) error {
 
 const termGrace = 30 * time.Second
 
+// stopOnTerm takes SIGTERM as a plea to end the task, from whoever finds the
+// shim by itself.
 func (s *supervisor) stopOnTerm() {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGTERM)

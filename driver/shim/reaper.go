@@ -88,7 +88,7 @@ func (c *child) signalGroup(sig syscall.Signal) error {
 const (
 	killFirstPause = 2 * time.Millisecond
 	killMaxPause   = 100 * time.Millisecond
-	killLimit      = 60 * time.Second // for processes stuck in the kernel, in a GPU driver say
+	killLimit      = 10 * time.Second // for processes stuck in the kernel, in a GPU driver say
 )
 
 // killTree kills everything below root and returns when nothing is left, or

@@ -24,6 +24,8 @@ type Record struct {
 	FinishedAt time.Time `json:"finished_at"`
 	// Tail is the end of what the engine wrote, both streams, oldest first.
 	Tail []string `json:"tail,omitempty"`
+	// Left says which processes would not die; empty: none is left.
+	Left string `json:"left,omitempty"`
 	// Dropped counts the bytes of log that nobody read in time.
 	Dropped int64 `json:"dropped,omitempty"`
 }

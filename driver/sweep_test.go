@@ -1,0 +1,57 @@
+package driver_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/driver"
+)
+
+func TestStart_endsAForgottenLifeOfTheSameTask(t *testing.T) {
+	first, end := newPlugin(t, driver.Config{})
+	k := newTask(t, "tree")
+	k.start(first)
+	k.said("ready")
+	old := []int{k.said("child"), k.said("orphan"), shimPID(t, first, k.ID)}
+	end() // and Nomad never got the handle
+
+	d := newDriver(t, driver.Config{})
+	k.ID = k.ID[:len(k.ID)-8] + "ffffffff"
+	k.start(d)
+	gone(t, old...)
+	states, err := os.ReadDir(filepath.Join(k.AllocDir, ".nomad-driver-vllm"))
+	require.NoError(t, err)
+	require.Len(t, states, 1)
+	k.said("ready")
+}
+
+func TestStart_leavesOtherTasksOfTheAllocationAlone(t *testing.T) {
+	d := newDriver(t, driver.Config{})
+	k, other := newTask(t, "serve"), newTask(t, "serve")
+	other.AllocID, other.AllocDir, other.Name = k.AllocID, k.AllocDir, "vllm2"
+	other.ID = k.AllocID + "/vllm2/00000000"
+	require.NoError(t, os.MkdirAll(other.TaskDir().Dir, 0o755))
+	k.start(d)
+	other.start(d)
+	k.said("ready")
+	other.said("ready")
+	for _, id := range []string{k.ID, other.ID} {
+		s, err := d.InspectTask(id)
+		require.NoError(t, err)
+		require.EqualValues(t, "running", s.State)
+	}
+}
+
+func TestTask_inheritsNoIgnoredSignals(t *testing.T) {
+	d := newDriver(t, driver.Config{})
+	k := newTask(t, "serve")
+	k.start(d)
+	k.said("ready")
+	// A shell shows what it was born with; the shim starts it as it starts the engine.
+	res, err := d.ExecTask(k.ID, []string{"grep", "SigIgn", "/proc/self/status"}, soon)
+	require.NoError(t, err)
+	require.Equal(t, "SigIgn:\t0000000000000000\n", string(res.Stdout))
+}
