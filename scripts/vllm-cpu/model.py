@@ -9,6 +9,7 @@ whatever the KV cache holds, and would hide a handoff that delivered the wrong o
 
 import json
 import pathlib
+import re
 import sys
 
 import torch
@@ -47,7 +48,9 @@ CORPUS = [
     "A decode server fetches those blocks over the network and writes the answer, one token at a time.",
     "The router picks one of each for every request, and the scheduler starts more when the queue grows.",
     "Explain the benefits, please: long prompts no longer delay the tokens of other people's answers.",
-    "system user assistant hello world how are you today yes no one two three four five six seven eight",
+    "system user assistant hello world, how are you today? yes, no, one two three four five six seven eight.",
+    "When load falls, servers stop; when it grows, they start again, near the data and close to the people.",
+    "Memory and speed cost time and money, so good plans share both, and small steps often win over big ones.",
 ]
 
 
@@ -56,15 +59,15 @@ def tokenizer():
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=640, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
     tok.train_from_iterator(CORPUS * 10, trainer)
     return tok
 
 
-def unreadable(tok, token):
-    """Tokens that greedy decoding must not choose: control characters and halves of UTF-8 sequences."""
-    text = tok.decode([token], skip_special_tokens=False)
-    return token < len(SPECIAL) or not text.isascii() or not text.isprintable()
+def speakable(tok):
+    """The tokens that greedy decoding may choose: whole words of the corpus, so that the gibberish can be read."""
+    words = {" " + w for w in re.findall(r"[a-z]{2,}|\ba\b", " ".join(CORPUS).lower())} | {",", "."}
+    return [t for t in range(len(SPECIAL), tok.get_vocab_size()) if tok.decode([t]) in words]
 
 
 def weights(tok):
@@ -80,9 +83,11 @@ def weights(tok):
     out = {
         "model.embed_tokens.weight": torch.randn(vocab, hidden, generator=gen),
         "model.norm.weight": torch.ones(hidden),
-        "lm_head.weight": linear(vocab, hidden, 3.0),
+        "lm_head.weight": linear(vocab, hidden, 4.0),
     }
-    out["lm_head.weight"][[t for t in range(vocab) if unreadable(tok, t)]] = 0
+    silent = torch.ones(vocab, dtype=torch.bool)
+    silent[speakable(tok)] = False
+    out["lm_head.weight"][silent] = 0
     for i in range(CONFIG["num_hidden_layers"]):
         layer = f"model.layers.{i}."
         out[layer + "input_layernorm.weight"] = torch.ones(hidden)
