@@ -18,7 +18,7 @@
 // VLLM_SIM_LOAD (load time, "0s"), VLLM_SIM_KV_WIRE_BYTES (bytes sent for each
 // token of KV, default 64; metrics report the model's own size), VLLM_SIM_VERSION
 // (default 0.32.0; with 0.26.x a streamed completion whose KV could not be loaded
-// ends silently, as that version's does).
+// ends silently, and a drain stops listening at once, as in that version).
 //
 // An Instance owns the HTTP server's goroutines, its side channel's, its
 // engine's and one that ends all of them when the engine dies; Close and Kill

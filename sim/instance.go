@@ -29,6 +29,7 @@ type Instance struct {
 	sidePort int
 	engine   *engine.Engine
 	metrics  *metrics.Engine
+	api      *api.Server
 	http     *http.Server
 	log      *logger
 
@@ -106,8 +107,9 @@ func (in *Instance) startEngine() error {
 			EngineID: in.engineID, Model: st.serve.Model, BlockSize: st.serve.BlockSize, WireBytes: st.wireBytes,
 		}, in.engine)
 	}
+	in.api = api.New(in.apiConfig(reg))
 	in.http = &http.Server{
-		Handler: api.New(in.apiConfig(reg)), IdleTimeout: 5 * time.Second, ReadHeaderTimeout: 30 * time.Second,
+		Handler: in.api, IdleTimeout: 5 * time.Second, ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog: in.log.std(),
 	}
 	return nil
@@ -132,7 +134,7 @@ func (in *Instance) apiConfig(reg *metrics.Registry) api.Config {
 	return api.Config{
 		Names: c.ServedNames, Root: c.Model, MaxModelLen: c.MaxModelLen, DPSize: c.DPSize, APIKeys: c.APIKeys, RequestIDHeaders: c.RequestIDHeaders,
 		PromptTokensDetails: c.PromptTokensDetails, LoadTracking: c.LoadTracking, ForceUsage: c.ForceIncludeUsage,
-		Version: in.st.version, SilentLoadFailure: strings.HasPrefix(in.st.version, "0.26."), Dev: in.st.dev, Admin: in.st.admin, Fingerprint: in.st.fingerprint(),
+		Version: in.st.version, SilentLoadFailure: in.st.before027(), Dev: in.st.dev, Admin: in.st.admin, Fingerprint: in.st.fingerprint(),
 		Engine: in.engine, Registry: reg, Metrics: in.metrics, HTTP: metrics.NewHTTP(reg), Faults: in.st.script, NewID: ids.next,
 		Exit: func() {
 			in.code.Store(1)
@@ -219,35 +221,48 @@ func (in *Instance) Kill() {
 func (in *Instance) Close() { in.Kill() }
 
 // Shutdown ends the instance as SIGTERM does, within --shutdown-timeout.
-// Listening stops at once. With a timeout of zero requests in flight are
-// aborted; otherwise they may finish, and KV that is leased may be fetched. When the
-// timeout passes first, the engine is killed and, as measured with vLLM, the
-// clients that are left hear nothing more: Shutdown then returns only when ctx
-// ends or they have gone.
+//
+// With a timeout of zero listening stops at once and requests in flight are
+// aborted. Otherwise they may finish, and KV that is leased may be fetched;
+// until then vLLM 0.32 goes on listening and refuses only generation requests,
+// where 0.26 stops listening. When the timeout passes first, the engine is
+// killed and the clients that are left hear nothing more: Shutdown then returns
+// when they have gone, or ctx ends.
 func (in *Instance) Shutdown(ctx context.Context) {
 	timeout := in.st.serve.ShutdownTimeout
 	in.log.printf("INFO Shutting down (timeout %s)", timeout)
+	in.api.Drain()
 	closed := make(chan struct{})
-	go func() {
-		_ = in.http.Shutdown(ctx)
-		close(closed)
-	}()
+	closeListener := sync.OnceFunc(func() {
+		go func() {
+			defer close(closed)
+			_ = in.http.Shutdown(ctx) // an error means that ctx ended: Kill follows
+		}()
+	})
+	if timeout == 0 || in.st.before027() {
+		closeListener()
+	}
 	if timeout == 0 {
 		in.engine.AbortAll()
 	} else {
-		drain, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		if in.engine.WaitIdle(drain) != nil {
-			in.log.printf("ERROR Drain timeout: killing the engine with requests in flight")
-			in.engine.Silence()
-		}
+		in.drain(ctx, timeout)
 	}
+	closeListener()
 	select {
 	case <-closed:
 	case <-in.done:
 	}
 	in.Kill()
 	in.log.printf("INFO Application shutdown complete.")
+}
+
+func (in *Instance) drain(ctx context.Context, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if in.engine.WaitIdle(ctx) != nil {
+		in.log.printf("ERROR Drain timeout: killing the engine with requests in flight")
+		in.engine.Silence()
+	}
 }
 
 // ids makes up the random parts of ids. With an engine id that is configured,

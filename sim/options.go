@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
@@ -28,7 +29,8 @@ type Options struct {
 	// Admin opens /sim/faults and /sim/state.
 	Admin bool
 	// Version is the vLLM version; empty is DefaultVersion. With 0.26.x a
-	// streamed completion whose KV load failed ends without an error.
+	// streamed completion whose KV load failed ends without an error, and a
+	// drain stops listening at once.
 	Version string
 	// Log takes the log lines; nil drops them.
 	Log io.Writer
@@ -163,3 +165,7 @@ func version(getenv func(string) string) string {
 	}
 	return DefaultVersion
 }
+
+// before027 reports whether vLLM 0.26 is simulated, the other version that was
+// measured.
+func (st *settings) before027() bool { return strings.HasPrefix(st.version, "0.26.") }

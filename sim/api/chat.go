@@ -71,6 +71,9 @@ func (s *Server) prepareChat(b *body, j *job, messages []tokens.Message) *failur
 	if f := s.rankError(j.r); f != nil {
 		return f
 	}
+	if f := s.drainError(); f != nil {
+		return f
+	}
 	if f := s.checkParts(b, messages); f != nil {
 		return f
 	}

@@ -75,6 +75,9 @@ func (s *Server) prepareCompletion(b *body, j *job) *failure {
 	if f := s.rankError(j.r); f != nil {
 		return f
 	}
+	if f := s.drainError(); f != nil {
+		return f
+	}
 	for i, prompt := range j.prompts {
 		for _, id := range prompt {
 			if !tokens.Valid(id) {

@@ -51,6 +51,20 @@ type Server struct {
 	routes   map[string]map[string]http.HandlerFunc
 	created  time.Time
 	inFlight atomic.Int64
+	draining atomic.Bool
+}
+
+// Drain refuses generation requests from now on, with the error that vLLM's
+// API server has when its workers are shut down; everything else is answered as
+// before, /health included.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// drainError is the failure of a request that came too late, nil if it did not.
+func (s *Server) drainError() *failure {
+	if !s.draining.Load() {
+		return nil
+	}
+	return internal("cannot schedule new futures after shutdown")
 }
 
 // New makes the handler of one server.

@@ -134,6 +134,12 @@ func (e *Engine) add(s *seq) {
 	if e.cfg.Connector != nil && s.req.Params != nil {
 		s.verdict, s.remote = judge(s.req.Params)
 	}
+	if s.verdict == fetch && s.req.SkipPrefix {
+		// Something is asked of every position of the prompt, so all of it is
+		// computed here, and the prefill's blocks are let go.
+		s.verdict = plain
+		e.goRelease(s.remote)
+	}
 	s.phase = queued
 	e.waiting = append(e.waiting, s)
 }

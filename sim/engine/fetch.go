@@ -153,13 +153,16 @@ func (e *Engine) Reject(params map[string]any) {
 	if v != fetch {
 		return
 	}
-	e.post(func() {
-		e.wg.Add(1)
-		go func() {
-			defer e.wg.Done()
-			e.release(r)
-		}()
-	})
+	e.post(func() { e.goRelease(r) })
+}
+
+// goRelease releases in a goroutine; only the loop may call it.
+func (e *Engine) goRelease(r remote) {
+	e.wg.Add(1)
+	go func() {
+		defer e.wg.Done()
+		e.release(r)
+	}()
 }
 
 // runs counts stretches of consecutive blocks; a transfer has one descriptor
