@@ -95,14 +95,21 @@ func (s *Server) answer(conn net.Conn, req request) error {
 		return writeMessage(conn, response{Meta: &s.meta})
 	case opRead:
 		return s.read(conn, req.Blocks)
-	case opDone:
-		s.holder.ReadDone(req.Requests)
-	case opHeartbeat:
-		s.holder.Heartbeat(req.Requests)
+	case opDone, opHeartbeat:
 	default:
 		return writeMessage(conn, response{Error: "unknown operation " + req.Op})
 	}
-	return writeMessage(conn, response{})
+	// Acknowledged before it is acted on: freeing the last lease may end a
+	// prefill that drains, and its decode must not take that for a failure.
+	if err := writeMessage(conn, response{}); err != nil {
+		return err
+	}
+	if req.Op == opDone {
+		s.holder.ReadDone(req.Requests)
+	} else {
+		s.holder.Heartbeat(req.Requests)
+	}
+	return nil
 }
 
 func (s *Server) read(conn net.Conn, ids []int) error {
