@@ -116,6 +116,10 @@ func (u *usage) add(v usage) {
 
 func (u usage) resource(mhz float64) *drivers.ResourceUsage {
 	total := u.user + u.system
+	measured := []string{"System Mode", "User Mode", "Percent"}
+	if mhz > 0 {
+		measured = append(measured, "Total Ticks")
+	}
 	return &drivers.ResourceUsage{
 		MemoryStats: &drivers.MemoryStats{
 			RSS: u.rss,
@@ -126,7 +130,7 @@ func (u usage) resource(mhz float64) *drivers.ResourceUsage {
 		CpuStats: &drivers.CpuStats{
 			UserMode: u.user, SystemMode: u.system, Percent: total,
 			TotalTicks: total / 100 * mhz,
-			Measured:   []string{"System Mode", "User Mode", "Percent"},
+			Measured:   measured,
 		},
 	}
 }
