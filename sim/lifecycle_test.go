@@ -137,7 +137,7 @@ func TestClientDisconnect_freesAtOnce(t *testing.T) {
 	eventually(t, func() bool { return in.Stats().Running == 1 }, "it runs")
 	leave()
 	eventually(t, func() bool { return in.Stats().UsedBlocks == 0 }, "the blocks are free")
-	require.Equal(t, 1.0, metric(t, in, "vllm:request_success_total", `finished_reason="abort"`))
+	require.Zero(t, metric(t, in, "vllm:request_success_total", `finished_reason="abort"`), "vLLM forgets whom nobody waits for")
 }
 
 func TestFaults_strikeTheNthRequest(t *testing.T) {

@@ -125,8 +125,12 @@ func (e *Engine) finish(s *seq, out Output) {
 	s.out.push(out)
 }
 
-// measure records a finished sequence.
+// measure records a finished sequence. One whose client has left is not
+// counted anywhere: vLLM forgets it, and so its "abort" counter stays at zero.
 func (e *Engine) measure(s *seq, out Output) {
+	if out.Finish == "abort" {
+		return
+	}
 	m, now := e.cfg.Metrics, time.Now()
 	reason := out.Finish
 	if out.Err != nil {
