@@ -42,8 +42,8 @@ func checkEnds(t *testing.T, command string, limit time.Duration, prefill, decod
 	require.Less(t, time.Since(start), 6*time.Second, "leg 2 fails quickly when the prefill has gone")
 	e.DecodeSurvives = decode.alive() && s.decode(chatPath, s.chat(nil)).Status == http.StatusOK
 
-	next := startServer(t, command, "prefill", nil, nil)
-	draining := startServer(t, command, "decode", nil, []string{"--shutdown-timeout", "30"})
+	next := startServer(t, command, "prefill")
+	draining := startServer(t, command, "decode", "--shutdown-timeout", "30")
 	next.waitHealthy(t, limit)
 	s = newSession(next.url, decode.url, "ends again", newSalt())
 	_, second := s.handoff(chatPath, s.chat(nil), nil)
@@ -116,4 +116,37 @@ func drain(t *testing.T, sv *server) drainage {
 	t.Logf("drain: gone after %s", time.Since(start).Round(10*time.Millisecond))
 	d.Code = sv.code.Load()
 	return d
+}
+
+// leaseEnd is what became of blocks that no decode fetched in time.
+type leaseEnd struct {
+	After   time.Duration // until the prefill counted them as expired
+	Late    int           // status of leg 2 after that
+	Noticed bool          // the prefill counts the late notification
+}
+
+func waitForLease(prefill, decode *server) leaseEnd {
+	const expired, late = "vllm:nixl_num_kv_expired_reqs_total", "vllm:nixl_num_notifications_after_expiry_total"
+	s := newSession(prefill.url, decode.url, "lease", newSalt())
+	before, noticed := metric(prefill.url, expired), metric(prefill.url, late)
+	start := time.Now()
+	first := s.prefill(chatPath, leg1(s.chat(nil)))
+	var e leaseEnd
+	every := time.NewTicker(250 * time.Millisecond)
+	defer every.Stop()
+	for range every.C {
+		e.After = time.Since(start).Round(time.Second)
+		if metric(prefill.url, expired) > before || e.After > time.Minute {
+			break
+		}
+	}
+	e.Late = s.decode(chatPath, s.chat(body{"kv_transfer_params": first.params(nil)})).Status
+	s.prefill(chatPath, s.chat(nil)) // an idle engine reads no notifications
+	for range every.C {
+		e.Noticed = metric(prefill.url, late) > noticed
+		if e.Noticed || time.Since(start) > e.After+20*time.Second {
+			return e
+		}
+	}
+	return e
 }

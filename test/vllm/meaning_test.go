@@ -1,10 +1,13 @@
 package vllm
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -55,6 +58,34 @@ func checkMeaning(t *testing.T, prefill, decode *server) {
 		require.Equal(t, textOf(local(s, chatPath, ask("one"))), textOf(second))
 		require.NotEqual(t, textOf(local(s, chatPath, ask("two"))), textOf(second))
 	})
+}
+
+// checkLoad asks whether the metrics that the autoscaler and the router live on say
+// what happens: a full server queues, and clients that leave end their requests.
+func checkLoad(t *testing.T, sv *server) {
+	aborted := metric(sv.url, "vllm:request_success_total", `finished_reason="abort"`)
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	var clients sync.WaitGroup
+	for i := range 12 {
+		clients.Go(func() {
+			s := newSession(sv.url, sv.url, "load", newSalt())
+			s.ctx = ctx
+			s.decode(chatPath, s.chat(body{"max_tokens": 1500, "ignore_eos": true, "stream": i%2 == 0}))
+		})
+	}
+	require.Eventually(t, func() bool {
+		return metric(sv.url, "vllm:num_requests_running") == 8 && metric(sv.url, "vllm:num_requests_waiting") == 4 &&
+			metric(sv.url, "vllm:num_requests_waiting_by_reason", `reason="capacity"`) == 4
+	}, 20*time.Second, 20*time.Millisecond, "--max-num-seqs 8 of 12 requests run")
+	require.Positive(t, metric(sv.url, "vllm:kv_cache_usage_perc"))
+	leave()
+	clients.Wait()
+	require.Eventually(t, func() bool {
+		return metric(sv.url, "vllm:num_requests_running") == 0 && metric(sv.url, "vllm:num_requests_waiting") == 0 &&
+			metric(sv.url, "vllm:kv_cache_usage_perc") == 0
+	}, 20*time.Second, 50*time.Millisecond, "nobody waits for the answers")
+	require.InDelta(t, aborted, metric(sv.url, "vllm:request_success_total", `finished_reason="abort"`), 0.5, "vLLM does not count them")
 }
 
 // handedOver is how many prompt tokens the decode took from the prefill.

