@@ -15,7 +15,8 @@
 // The simulator's own settings are environment variables, so that arguments
 // stay vLLM's: VLLM_SIM_PROFILE (fast, h200-llama-8b), VLLM_SIM_FAULTS (see
 // package fault), VLLM_SIM_ADMIN=1 (GET and PUT /sim/faults, GET /sim/state),
-// VLLM_SIM_LOAD (load time, "0s"), VLLM_SIM_KV_WIRE_BYTES (bytes sent for each
+// VLLM_SIM_LOAD (load time, "0s"), VLLM_SIM_SCALE (10 makes all but loading take
+// ten times as long), VLLM_SIM_KV_WIRE_BYTES (bytes sent for each
 // token of KV, default 64; metrics report the model's own size), VLLM_SIM_VERSION
 // (default 0.32.0; with 0.26.x a streamed completion whose KV could not be loaded
 // ends silently, and a drain stops listening at once, as in that version).

@@ -17,7 +17,7 @@ const usageText = `usage: vllm-sim serve MODEL [flags of vllm serve]
 
 A stand-in for the vllm executable that needs no GPU. MODEL is only a name.
 Settings of its own are environment variables: VLLM_SIM_PROFILE, VLLM_SIM_LOAD,
-VLLM_SIM_FAULTS, VLLM_SIM_ADMIN, VLLM_SIM_KV_WIRE_BYTES, VLLM_SIM_VERSION.
+VLLM_SIM_SCALE, VLLM_SIM_FAULTS, VLLM_SIM_ADMIN, VLLM_SIM_KV_WIRE_BYTES, VLLM_SIM_VERSION.
 `
 
 // Main runs the vllm-sim command and returns the process's exit code.

@@ -109,6 +109,13 @@ func read(args []string, getenv func(string) string) (*settings, []string, error
 			return nil, nil, fmt.Errorf("VLLM_SIM_LOAD: %w", err)
 		}
 	}
+	if v := getenv("VLLM_SIM_SCALE"); v != "" {
+		f, err := strconv.ParseFloat(v, 64)
+		if err != nil || f <= 0 {
+			return nil, nil, fmt.Errorf("VLLM_SIM_SCALE = %q: want a number above 0", v)
+		}
+		st.profile = st.profile.Scale(f)
+	}
 	if v := getenv("VLLM_NIXL_SIDE_CHANNEL_HOST"); v != "" {
 		st.sideHost = v
 	}

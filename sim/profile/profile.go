@@ -96,6 +96,16 @@ func ByName(name string) (Profile, error) {
 	return p, nil
 }
 
+// Scale makes everything but loading take f times as long.
+func (p Profile) Scale(f float64) Profile {
+	for _, d := range []*time.Duration{&p.Request, &p.Step, &p.PrefillToken, &p.ContextToken, &p.Handshake, &p.TransferPost, &p.Receive, &p.ReceiveToken} {
+		*d = time.Duration(float64(*d) * f)
+	}
+	p.PrefillPairPs *= f
+	p.Bandwidth /= f
+	return p
+}
+
 // Work is one sequence's share of a forward pass: Tokens new tokens after
 // Context older ones.
 type Work struct {

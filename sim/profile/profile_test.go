@@ -23,3 +23,12 @@ func TestFast_isFast(t *testing.T) {
 	require.Less(t, p.Pass([]profile.Work{{Tokens: 2000}}), 20*time.Millisecond)
 	require.Less(t, p.Handshake+p.Transfer(2000)+p.Receipt(2000), 20*time.Millisecond)
 }
+
+func TestScale_slowsEverythingButLoading(t *testing.T) {
+	p := profile.Fast()
+	q := p.Scale(10)
+	work := []profile.Work{{Tokens: 100}, {Tokens: 1, Context: 50}}
+	require.InDelta(t, float64(10*p.Pass(work)), float64(q.Pass(work)), 100)
+	require.InDelta(t, float64(10*p.Transfer(1000)), float64(q.Transfer(1000)), 100)
+	require.Equal(t, p.Load, q.Load)
+}
