@@ -42,10 +42,7 @@ func TestRealVLLM(t *testing.T) {
 	warmUp(t, prefill, decode)
 
 	t.Run("handoff", func(t *testing.T) { checkHandoff(t, prefill, decode) })
-	t.Run("meaning", func(t *testing.T) { checkMeaning(t, prefill, decode) })
-	t.Run("load", func(t *testing.T) { checkLoad(t, decode) })
-	t.Run("router", func(t *testing.T) { checkRouter(t, prefill, decode) })
-	t.Run("scenarios", func(t *testing.T) { checkScenarios(t, dir, prefill, decode) })
+	// Before anything leaves blocks behind whose lease would end meanwhile.
 	t.Run("lease", func(t *testing.T) {
 		simPrefill, simDecode := startSimulators(t, buildCommand(t, "cmd/vllm-sim"))
 		lease := make(chan leaseEnd, 1)
@@ -56,6 +53,10 @@ func TestRealVLLM(t *testing.T) {
 		real.After, sim.After = 0, 0
 		require.Equal(t, real, sim)
 	})
+	t.Run("meaning", func(t *testing.T) { checkMeaning(t, prefill, decode) })
+	t.Run("load", func(t *testing.T) { checkLoad(t, decode) })
+	t.Run("router", func(t *testing.T) { checkRouter(t, prefill, decode) })
+	t.Run("scenarios", func(t *testing.T) { checkScenarios(t, dir, prefill, decode) })
 	t.Run("ends", func(t *testing.T) {
 		real := checkEnds(t, command, startLimit, prefill, decode)
 		simulator := buildCommand(t, "cmd/vllm-sim")

@@ -192,7 +192,11 @@ func eventShape(block string) string {
 		field, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")
 		if field == "data" && value != "[DONE]" {
-			value = describe("", parseJSON(value))
+			v := parseJSON(value)
+			if event, ok := v.(map[string]any); ok && fmt.Sprint(event["choices"]) != "[]" && event["usage"] != nil {
+				event["usage"] = "so far" // vLLM may put two tokens into one event
+			}
+			value = describe("", v)
 		}
 		parts = append(parts, field+": "+value)
 	}
