@@ -272,3 +272,27 @@ func TestPrefill_freesBlocksOfRequestsThatNobodyWillRead(t *testing.T) {
 			"late, and not refused; the blocks still hold it")
 	})
 }
+
+func TestPrefill_ofSeveralChoicesHandsOverOnlyTheLast(t *testing.T) {
+	t.Parallel()
+	prefill, decode := pair(t)
+	req := chat("x", "n", 2, "temperature", 1)
+	params := leg1(t, prefill, chatPath, req)
+	require.Regexp(t, "^1_chatcmpl-", params["remote_request_id"])
+	a := post(t, decode, chatPath, with(req, "kv_transfer_params", params))
+	require.Equal(t, aggregated(t, chatPath, req), a.text(t))
+	require.Len(t, a.json(t)["choices"], 2)
+	require.Equal(t, 1, prefill.Stats().Leases, "the first choice's blocks are kept until their lease ends")
+}
+
+func TestPrefill_ofSeveralPromptsHandsOverOnlyTheFirst(t *testing.T) {
+	t.Parallel()
+	prefill, decode := pair(t)
+	one, two := completion("one")["prompt"], completion("two")["prompt"]
+	req := completion("", "prompt", []any{one, two})
+	params := leg1(t, prefill, completionPath, req)
+	got := post(t, decode, completionPath, with(req, "kv_transfer_params", params)).json(t)["choices"].([]any)
+	text := func(i int) any { return got[i].(object)["text"] }
+	require.Equal(t, aggregated(t, completionPath, completion("one")), text(0))
+	require.Equal(t, text(0), text(1), "the second prompt gets the first one's answer")
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -63,6 +64,9 @@ func (c *Config) validate() error {
 	check(c.ShutdownTimeout >= 0, "--shutdown-timeout %v: must not be negative", c.ShutdownTimeout)
 	return errors.Join(errs...)
 }
+
+// notSimulated are flags with a value whose absence a client would notice.
+var notSimulated = [...]string{"config", "uds", "root-path", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "middleware", "lora-modules"}
 
 type parser struct {
 	cfg      Config
@@ -146,6 +150,9 @@ func (p *parser) flag(arg string) error {
 			return usage("argument %s: expected one argument", arg)
 		}
 		_, _ = p.next()
+	}
+	if slices.Contains(notSimulated[:], name) {
+		p.warnings = append(p.warnings, fmt.Sprintf("flag %s is known and not simulated: ignored", arg))
 	}
 	if f.kind == object {
 		return p.object(name, path, value)

@@ -102,3 +102,8 @@ func TestParse_refuses(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+func TestParse_warnsOfWhatAClientWouldMiss(t *testing.T) {
+	_, warnings := parse(t, "m", "--root-path", "/x", "--dtype", "auto")
+	require.Equal(t, []string{"flag --root-path is known and not simulated: ignored"}, warnings)
+}
