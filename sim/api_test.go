@@ -154,3 +154,11 @@ func TestClose_leavesNoGoroutine(t *testing.T) {
 	// One more is the goroutine that asks.
 	eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, "all goroutines end")
 }
+
+func TestRequestID_fromTheBodyOrTheHeader(t *testing.T) {
+	t.Parallel()
+	in := start(t, sim.Options{Role: pd.RolePrefill})
+	a := post(t, in, chatPath, chat("x", "request_id", "mine", "max_tokens", 1, "kv_transfer_params", ask))
+	require.Equal(t, "chatcmpl-mine", a.json(t)["id"])
+	require.Regexp(t, "^chatcmpl-mine-[0-9a-f]{8}$", a.params(t)["remote_request_id"])
+}

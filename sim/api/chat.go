@@ -30,7 +30,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	messages := readMessages(b)
-	j := &job{s: s, r: r, p: p, endpoint: "chat", id: "chatcmpl-" + s.requestID(r), model: s.modelName(p.model)}
+	j := &job{s: s, r: r, p: p, endpoint: "chat", id: "chatcmpl-" + s.requestID(r, b), model: s.modelName(p.model)}
 	if f := s.prepareChat(b, j, messages); f != nil {
 		s.refuse(w, p, f)
 		return

@@ -31,7 +31,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 	if echoOnly {
 		p.maxTokens = 1
 	}
-	j := &job{s: s, r: r, p: p, endpoint: "completions", id: "cmpl-" + s.requestID(r), model: s.modelName(p.model)}
+	j := &job{s: s, r: r, p: p, endpoint: "completions", id: "cmpl-" + s.requestID(r, b), model: s.modelName(p.model)}
 	if f := s.prepareCompletion(b, j); f != nil {
 		s.refuse(w, p, f)
 		return

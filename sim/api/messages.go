@@ -27,7 +27,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 		turns = append(turns, tokens.Message{Role: "system", Content: system})
 	}
 	turns = append(turns, readMessages(b)...)
-	j := &job{s: s, r: r, p: p, endpoint: "messages", id: "chatcmpl-" + s.requestID(r), model: s.modelName(p.model)}
+	j := &job{s: s, r: r, p: p, endpoint: "messages", id: "chatcmpl-" + s.requestID(r, b), model: s.modelName(p.model)}
 	if f := s.prepareChat(b, j, turns); f != nil {
 		if f.Type == "NotFoundError" {
 			s.cfg.Engine.Reject(p.kv)

@@ -218,9 +218,13 @@ func (s *Server) modelName(asked string) string {
 
 func (s *Server) fingerprint() string { return "vllm-" + s.cfg.Version + "-" + s.cfg.Fingerprint }
 
-// requestID is the part of ids that comes from the client, or a fresh one.
-func (s *Server) requestID(r *http.Request) string {
+// requestID is the part of ids that comes from the client, in its header or
+// else in its body, or a fresh one.
+func (s *Server) requestID(r *http.Request, b *body) string {
 	if id := r.Header.Get("X-Request-Id"); id != "" {
+		return id
+	}
+	if id := b.text("request_id"); id != "" {
 		return id
 	}
 	return s.cfg.NewID(16)
