@@ -1,6 +1,7 @@
 package vllm
 
 import (
+	"context"
 	"net/http"
 	"syscall"
 	"testing"
@@ -16,6 +17,11 @@ type ending struct {
 	NewPrefill     bool // the same decode takes KV from the prefill's successor
 	BothTrue       int  // status of a request with both do_remote_* true, sent to a prefill
 	BothTrueCode   int64
+	Flat           int // status of leg 2 with flat remote_block_ids
+	FlatCode       int64
+	Orphan         int   // status of leg 2 without remote_engine_id, 0: none in three seconds
+	OrphanLives    bool  // the decode lives while that client waits
+	OrphanCode     int64 // exit code once it has left
 	TermCode       int64 // exit code after SIGTERM with requests in flight
 	Drain          drainage
 }
@@ -29,8 +35,8 @@ type drainage struct {
 	Code     int64
 }
 
-// checkEnds kills the prefill between two legs, its successor by a request,
-// and then terminates the decode and one that drains.
+// checkEnds kills the prefill between two legs, then servers by requests that a
+// router must never let through, and terminates one that drains and one that does not.
 func checkEnds(t *testing.T, command string, limit time.Duration, prefill, decode *server) ending {
 	var e ending
 	s := newSession(prefill.url, decode.url, "ends", newSalt())
@@ -43,20 +49,54 @@ func checkEnds(t *testing.T, command string, limit time.Duration, prefill, decod
 	e.DecodeSurvives = decode.alive() && s.decode(chatPath, s.chat(nil)).Status == http.StatusOK
 
 	next := startServer(t, command, "prefill")
+	orphanage, term := startServer(t, command, "decode"), startServer(t, command, "decode")
 	draining := startServer(t, command, "decode", "--shutdown-timeout", "30")
 	next.waitHealthy(t, limit)
 	s = newSession(next.url, decode.url, "ends again", newSalt())
 	_, second := s.handoff(chatPath, s.chat(nil), nil)
 	e.NewPrefill = second.Status == http.StatusOK
 
+	_, second = s.handoff(chatPath, s.chat(nil), body{"remote_block_ids": []int{1, 2}})
+	e.Flat, e.FlatCode = second.Status, codeOf(t, decode, "flat block ids end a decode")
+	orphanage.waitHealthy(t, limit)
+	e.Orphan, e.OrphanLives = orphan(t, next, orphanage)
+	e.OrphanCode = codeOf(t, orphanage, "it ends when its client leaves")
+
 	both := askParams().with(body{"do_remote_prefill": true})
 	e.BothTrue = s.prefill(chatPath, s.chat(body{"kv_transfer_params": both})).Status
-	require.True(t, next.waitExit(20*time.Second), "both do_remote_* true end a prefill")
-	e.BothTrueCode = next.code.Load()
-	e.TermCode = terminate(t, decode)
+	e.BothTrueCode = codeOf(t, next, "both do_remote_* true end a prefill")
+	term.waitHealthy(t, limit)
+	e.TermCode = terminate(t, term)
 	draining.waitHealthy(t, limit)
 	e.Drain = drain(t, draining)
 	return e
+}
+
+// codeOf waits for the end of a server that a request has killed.
+func codeOf(t *testing.T, sv *server, why string) int64 {
+	t.Helper()
+	require.True(t, sv.waitExit(20*time.Second), why)
+	return sv.code.Load()
+}
+
+// orphan sends a decode the second leg of a handoff from nowhere.
+func orphan(t *testing.T, prefill, decode *server) (status int, lives bool) {
+	t.Helper()
+	s := newSession(prefill.url, decode.url, "orphan", newSalt())
+	first := s.prefill(chatPath, leg1(s.chat(nil)))
+	answered := make(chan int, 1)
+	ctx, leave := context.WithTimeout(t.Context(), 3*time.Second)
+	defer leave()
+	s.ctx = ctx
+	go func() {
+		answered <- s.decode(chatPath, s.chat(body{"kv_transfer_params": first.params(body{"remote_engine_id": absent})})).Status
+	}()
+	select {
+	case <-decode.exited:
+	case <-time.After(2 * time.Second):
+		lives = true
+	}
+	return <-answered, lives
 }
 
 // inFlight starts a request of n tokens and waits until it runs.

@@ -59,6 +59,7 @@ func TestRealVLLM(t *testing.T) {
 	t.Run("scenarios", func(t *testing.T) { checkScenarios(t, dir, prefill, decode) })
 	t.Run("ends", func(t *testing.T) {
 		real := checkEnds(t, command, startLimit, prefill, decode)
+		t.Logf("%+v", real)
 		simulator := buildCommand(t, "cmd/vllm-sim")
 		simPrefill, simDecode := startSimulators(t, simulator)
 		require.Equal(t, real, checkEnds(t, simulator, time.Minute, simPrefill, simDecode), "the simulator ends as vLLM does")
