@@ -92,14 +92,6 @@ func readRecording(t *testing.T) []recorded {
 	return out
 }
 
-// known are the scenarios in which the simulator answers otherwise on purpose.
-func known() map[string]string {
-	return map[string]string{
-		"pd_wrong_engine_cmpl_stream":       "ends silently as vLLM 0.26 does, the harder case for a router; 0.32 sends an error",
-		"pd_wrong_engine_cmpl_stream_usage": "ends silently as vLLM 0.26 does",
-	}
-}
-
 // compareAll fails the test once for each scenario that was answered differently.
 func compareAll(t *testing.T, want, got []recorded) {
 	t.Helper()
@@ -110,10 +102,6 @@ func compareAll(t *testing.T, want, got []recorded) {
 	alike := 0
 	for _, w := range want {
 		found := compareRecorded(w, byName[w.Scenario])
-		if why, ok := known()[w.Scenario]; ok && len(found) > 0 {
-			t.Logf("%s: %s", w.Scenario, why)
-			continue
-		}
 		for _, d := range found {
 			t.Errorf("%s: %s", w.Scenario, d)
 		}
