@@ -245,8 +245,19 @@ func TestDecode_brokenMidStreamIsToldInTheStream(t *testing.T) {
 }
 
 func TestDecode_brokenJSONIsBrokenOff(t *testing.T) {
+	// Without a length only the missing last chunk tells a half answer from a whole one.
+	chunked := func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+		_, _ = io.WriteString(w, `{"half":`)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	t.Run("length", func(t *testing.T) { brokenOff(t, cutAnswer) })
+	t.Run("chunked", func(t *testing.T) { brokenOff(t, chunked) })
+}
+
+func brokenOff(t *testing.T, fault handler) {
 	r, _, d := pair(t)
-	d.onGenerate(cutAnswer)
+	d.onGenerate(fault)
 	resp, err := http.Post(r.front.URL+cmplPath, "application/json", strings.NewReader(`{"prompt":"x"}`))
 	if err == nil {
 		_, err = io.ReadAll(resp.Body)

@@ -169,17 +169,22 @@ func TestLoad_goesToTheIdleInstance(t *testing.T) {
 func TestStream_eachTokenIsPassedOnAtOnce(t *testing.T) {
 	r, _, d := pair(t)
 	next := make(chan struct{})
-	d.onGenerate(func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+	d.onGenerate(func(_ int, w http.ResponseWriter, q *http.Request, _ map[string]json.RawMessage) bool {
 		w.Header().Set("Content-Type", "text/event-stream")
 		event(w, `{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}`)
 		for _, word := range []string{"one", "two", "three"} {
 			event(w, `{"choices":[{"index":0,"delta":{"content":"`+word+`"},"finish_reason":null}]}`)
-			<-next // the next token comes only after the client has this one
+			select {
+			case <-next: // the next token comes only after the client has this one
+			case <-q.Context().Done():
+				return true
+			}
 		}
 		event(w, "[DONE]")
 		return true
 	})
-	resp, err := http.Post(r.front.URL+chatPath, "application/json", strings.NewReader(`{"messages":[],"stream":true}`))
+	client := http.Client{Timeout: waitFor}
+	resp, err := client.Post(r.front.URL+chatPath, "application/json", strings.NewReader(`{"messages":[],"stream":true}`))
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	require.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
