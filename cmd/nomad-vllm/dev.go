@@ -91,7 +91,9 @@ func (c *devCommand) Run(args []string) int {
 		return 1
 	}
 	o.BinDir = bin
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, cancel := signal.NotifyContext(context.Background(),
+		syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP,
+		syscall.SIGPIPE) // whoever read our output is gone: stop in order rather than die of it
 	defer cancel()
 	if err := dev.Run(ctx, o); err != nil {
 		c.ui.Error("nomad-vllm dev: " + err.Error())

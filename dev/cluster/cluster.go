@@ -45,6 +45,7 @@ type Cluster struct {
 	cfg                       Config
 	values                    configValues
 	consul, nomad, autoscaler *process
+	release                   func() // gives the state directory back
 }
 
 // Start brings up all three agents and waits until the node is ready for
@@ -54,7 +55,7 @@ func Start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 		cfg.Say = func(string, ...any) {}
 	}
 	c := &Cluster{cfg: cfg}
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", cfg.StateDir, err)
 	}
 	defer func() {
@@ -70,16 +71,20 @@ func Start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	return c, nil
 }
 
-func (c *Cluster) prepare() (err error) {
+func (c *Cluster) prepare(ctx context.Context) (err error) {
 	if c.cfg.StateDir, err = filepath.Abs(c.cfg.StateDir); err != nil {
 		return err
 	}
-	old, err := Leftovers(c.cfg.StateDir)
-	if err != nil {
+	if c.release, err = own(c.cfg.StateDir); err != nil {
 		return err
 	}
-	if len(old) > 0 {
-		return fmt.Errorf("another cluster still uses it; stop it, or end these processes:\n  %s", joinLines(old))
+	defer func() {
+		if err != nil {
+			c.release()
+		}
+	}()
+	if err := takeOver(ctx, c.cfg.StateDir, c.cfg.Say); err != nil {
+		return err
 	}
 	// A cluster starts from nothing: the data of the one before would bring its
 	// jobs back.
@@ -232,6 +237,7 @@ func (c *Cluster) Err() error {
 // Stop purges every job, ends the agents and reports anything that is still
 // running.
 func (c *Cluster) Stop() error {
+	defer c.release()
 	var errs []error
 	if c.autoscaler != nil { // first: it must not scale what is being stopped
 		c.autoscaler.stop(10 * time.Second)

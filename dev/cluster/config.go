@@ -48,6 +48,7 @@ consul {
 }
 {{- if .Durable}}
 data_dir = {{q .DataDir}}
+# Without these a server on loopback advertises an address that it does not have.
 advertise {
   http = "127.0.0.1"
   rpc  = "127.0.0.1"
@@ -61,6 +62,11 @@ server {
 client {
   enabled           = true
   network_interface = "lo"
+{{- if not .Durable}}
+  # An agent in development mode would put these under the system's temporary directory.
+  alloc_dir         = {{q (print .DataDir "/alloc")}}
+  state_dir         = {{q (print .DataDir "/client")}}
+{{- end}}
   cpu_total_compute = {{.CPU}}
   memory_total_mb   = {{.MemoryMB}}
   min_dynamic_port  = {{.Ports.DynamicMin}}

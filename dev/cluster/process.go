@@ -1,12 +1,10 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -34,25 +32,16 @@ func startProcess(name, logFile string, env []string, path string, args ...strin
 	p.cmd = exec.Command(path, args...)
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = childAttr()
-	started := make(chan error, 1)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = p.cmd.Start()
+	log.Close() // the child has its own
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
 	go func() {
-		defer log.Close()
-		// The kernel sends the parent-death signal when the THREAD that forked
-		// ends, so this goroutine keeps its thread until the child is gone.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
 	return p, nil
 }
 
@@ -102,30 +91,4 @@ func tail(path string, n int) string {
 	}
 	lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-// Leftovers lists processes whose working directory or command line lies under
-// dir: what a cluster with that state directory has left running.
-func Leftovers(dir string) ([]string, error) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, e := range entries {
-		pid := e.Name()
-		if pid[0] < '0' || pid[0] > '9' || pid == fmt.Sprint(os.Getpid()) {
-			continue
-		}
-		cwd, err := os.Readlink("/proc/" + pid + "/cwd")
-		if err != nil && !errors.Is(err, os.ErrPermission) {
-			continue // gone, or a zombie that its parent is about to reap
-		}
-		args, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-		line := strings.TrimSpace(strings.ReplaceAll(string(args), "\x00", " "))
-		if (cwd == dir || strings.HasPrefix(cwd, dir+"/") || strings.Contains(line, dir+"/")) && line != "" {
-			out = append(out, pid+" "+line)
-		}
-	}
-	return out, nil
 }
