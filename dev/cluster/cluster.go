@@ -86,6 +86,9 @@ func (c *Cluster) prepare(ctx context.Context) (err error) {
 	if err := takeOver(ctx, c.cfg.StateDir, c.cfg.Say); err != nil {
 		return err
 	}
+	if err := unmount(c.cfg.StateDir); err != nil {
+		return err
+	}
 	// A cluster starts from nothing: the data of the one before would bring its
 	// jobs back.
 	if err := os.RemoveAll(c.cfg.StateDir); err != nil {
@@ -249,6 +252,7 @@ func (c *Cluster) Stop() error {
 	if c.consul != nil {
 		c.consul.stop(10 * time.Second)
 	}
+	errs = append(errs, unmount(c.cfg.StateDir))
 	left, err := Leftovers(c.cfg.StateDir)
 	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("still running:\n  %s", joinLines(left))

@@ -102,6 +102,24 @@ func endLeftovers(ctx context.Context, dir string, s syscall.Signal) error {
 	}
 }
 
+// unmount detaches what is mounted under dir: an agent that was killed leaves
+// its tasks' secrets directories behind as mounts, which cannot be removed.
+func unmount(dir string) error {
+	b, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, line := range strings.Split(string(b), "\n") {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+			if err := syscall.Unmount(f[1], syscall.MNT_DETACH); err != nil {
+				errs = append(errs, fmt.Errorf("unmount %s: %w", f[1], err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // own takes the state directory for this process, so that two clusters never
 // share one. The lock lies beside the directory, which is emptied at the start.
 func own(dir string) (release func(), err error) {
