@@ -12,9 +12,11 @@
 //	start.go     effects: directory, user, cgroup, shim.Start
 //	handle.go    one running task
 //	recover.go   the same, found again after a restart
+//	story.go     what the engine's log tells -> task events (package enginelog)
 //
 // Goroutines: the eventer's one; one per task that waits for its record (it
-// alone sets the task's result) and one that reaps its shim; one per stream
+// alone sets the task's result), one that reaps its shim and one that passes
+// on what its log tells, until the task ends; one per stream
 // that Nomad opened (Fingerprint, TaskStats, WaitTask, exec), which ends with
 // that stream's context.
 package driver

@@ -159,6 +159,9 @@ func (d *Driver) StopTask(id string, timeout time.Duration, signal string) error
 	if err != nil {
 		return err
 	}
+	if h.running() {
+		d.event(h.cfg, fmt.Sprintf("Draining: %s sent; what is left after %s (kill_timeout) is killed", signal, timeout))
+	}
 	return h.stop(sig, timeout)
 }
 
@@ -214,9 +217,13 @@ func signalNumber(name string) (unix.Signal, error) {
 
 // event tells the user something about a task, in `nomad alloc status`.
 func (d *Driver) event(c *drivers.TaskConfig, message string) {
+	d.eventAt(c, message, time.Now())
+}
+
+func (d *Driver) eventAt(c *drivers.TaskConfig, message string, at time.Time) {
 	err := d.EmitEvent(&drivers.TaskEvent{
 		TaskID: c.ID, TaskName: c.Name, AllocID: c.AllocID,
-		Timestamp: time.Now(),
+		Timestamp: at,
 		// Nomad's command line makes columns at each "|".
 		Message: strings.ReplaceAll(message, "|", "\u00a6"),
 	})

@@ -26,6 +26,18 @@ func engine(behaviour, arg string) int {
 		<-terms
 		fmt.Println("draining")
 		return 0
+	case "story": // as vLLM tells its start; the rest when told to go on
+		fmt.Fprint(os.Stderr, "\rLoading safetensors checkpoint shards:   0% Completed | 0/4 [00:00<?, ?it/s]\r",
+			"\rLoading safetensors checkpoint shards: 100% Completed | 4/4 [00:01<00:00,  1.50it/s]\n")
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1)
+		say("loaded")
+		<-c
+		fmt.Println("INFO 11-23 10:20:14 [kv_cache_utils.py:2328] GPU KV cache size: 262,144 tokens")
+		<-c
+		fmt.Fprintln(os.Stderr, "INFO:     Application startup complete.")
+		<-terms
+		return 0
 	case "exit":
 		fmt.Fprintln(os.Stderr, "ValueError: no good")
 		code, _ := strconv.Atoi(arg)

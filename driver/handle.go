@@ -43,6 +43,11 @@ func (d *Driver) adopt(c *drivers.TaskConfig, s taskState) {
 	d.mu.Lock()
 	d.tasks[c.ID] = h
 	d.mu.Unlock()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		d.tell(h)
+	}()
 	go func() {
 		rec, err := h.watch(d.ctx)
 		if err != nil {
@@ -53,6 +58,10 @@ func (d *Driver) adopt(c *drivers.TaskConfig, s taskState) {
 		h.finished = rec.FinishedAt
 		close(h.done)
 		h.log.Info("task ended", "exit_code", h.result.ExitCode, "signal", h.result.Signal, "oom", h.result.OOMKilled, "error", h.result.Err)
+		select { // the story before its end
+		case <-told:
+		case <-time.After(storyLimit):
+		}
 		if note != "" {
 			d.event(c, note)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
+	"golang.org/x/sys/unix"
 
 	"github.com/nomad-vllm/nomad-vllm/driver/shim"
 )
@@ -38,7 +39,7 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 		r.ExitCode = signalBase + o.Signal // as a shell and Nomad's own drivers say it
 	}
 	if o.StopAsked {
-		return r, leftNote(o)
+		return r, stopNote(o) + leftNote(o)
 	}
 	if r.Successful() && !o.OOM {
 		// vLLM exits 0 when its engine dies under it, after one bad request
@@ -48,6 +49,21 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 		r.Err = errors.New("the engine exited with code 0 though nobody had asked it to stop: reported as a failure, because vLLM does so when its engine dies")
 	}
 	return r, failureNote(o) + leftNote(o)
+}
+
+// stopNote tells a stop in order from one that cut answers off.
+func stopNote(o outcome) string {
+	if o.Signal == int(unix.SIGKILL) {
+		return fmt.Sprintf("Stopped after %s: killed, because it had not ended within kill_timeout", ran(o))
+	}
+	return fmt.Sprintf("Stopped after %s (%s)", ran(o), how(o))
+}
+
+func how(o outcome) string {
+	if o.Signal != 0 {
+		return fmt.Sprintf("signal %d", o.Signal)
+	}
+	return fmt.Sprintf("exit code %d", o.ExitCode)
 }
 
 // leftNote warns of processes that hold on to their GPU after the task.
@@ -60,19 +76,15 @@ func leftNote(o outcome) string {
 
 // failureNote shows the end of the log where a user looks first.
 func failureNote(o outcome) string {
-	how := fmt.Sprintf("exit code %d", o.ExitCode)
-	if o.Signal != 0 {
-		how = fmt.Sprintf("signal %d", o.Signal)
-	}
 	tail := o.Tail[max(0, len(o.Tail)-noteLines):]
 	if len(tail) == 0 {
-		return fmt.Sprintf("Ended unasked after %s (%s), with nothing in its log", ran(o), how)
+		return fmt.Sprintf("Ended unasked after %s (%s), with nothing in its log", ran(o), how(o))
 	}
 	text := strings.Join(tail, " // ")
 	if len(text) > noteBytes {
 		text = "..." + text[len(text)-noteBytes:]
 	}
-	return fmt.Sprintf("Ended unasked after %s (%s). Its last words: %s", ran(o), how, strings.ToValidUTF8(text, "?"))
+	return fmt.Sprintf("Ended unasked after %s (%s). Its last words: %s", ran(o), how(o), strings.ToValidUTF8(text, "?"))
 }
 
 func ran(o outcome) time.Duration {

@@ -146,6 +146,14 @@ func (c Client) Wait(ctx context.Context) (Record, error) {
 	return *r.Record, nil
 }
 
+// Notes returns what the engine's log tells behind note number after, as soon
+// as there is anything. None: the task has ended. With after 0 it goes on from
+// where the last caller stopped.
+func (c Client) Notes(ctx context.Context, after int) ([]Note, error) {
+	r, err := c.call(ctx, request{Op: opNotes, After: after})
+	return r.Notes, err
+}
+
 // Signal sends a signal to the engine's whole process group.
 func (c Client) Signal(ctx context.Context, sig syscall.Signal) error {
 	_, err := c.call(ctx, request{Op: opSignal, Signal: int(sig)})

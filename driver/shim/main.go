@@ -54,6 +54,7 @@ type supervisor struct {
 	started  Started
 	listener *net.UnixListener
 	tail     *tail
+	notes    *notes
 	pumps    []*pump
 	oomStart int64
 
@@ -66,7 +67,7 @@ type supervisor struct {
 
 // begin does everything up to and including the start of the engine.
 func begin(in io.Reader) (*supervisor, error) {
-	s := &supervisor{reaper: newReaper(), tail: &tail{}, ended: make(chan struct{})}
+	s := &supervisor{reaper: newReaper(), tail: &tail{}, notes: newNotes(time.Now()), ended: make(chan struct{})}
 	if err := json.NewDecoder(in).Decode(&s.spec); err != nil {
 		return nil, fmt.Errorf("read task: %w", err)
 	}
@@ -104,7 +105,7 @@ func (s *supervisor) startTask() error {
 	defer null.Close()
 	files := []uintptr{null.Fd()}
 	for _, path := range []string{s.spec.Stdout, s.spec.Stderr} {
-		p, w, err := startPump(path, s.tail)
+		p, w, err := startPump(path, s.tail, s.notes)
 		if err != nil {
 			return err
 		}

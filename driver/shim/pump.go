@@ -24,6 +24,7 @@ const (
 type pump struct {
 	path    string
 	tail    *tail
+	lines   splitter
 	queue   chan []byte
 	dropped atomic.Int64
 	ended   chan struct{} // closed when the engine's end is closed
@@ -31,13 +32,13 @@ type pump struct {
 }
 
 // startPump returns the end that the engine writes to.
-func startPump(path string, t *tail) (*pump, *os.File, error) {
+func startPump(path string, t *tail, n *notes) (*pump, *os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, fmt.Errorf("open log pipe: %w", err)
 	}
 	p := &pump{
-		path: path, tail: t,
+		path: path, tail: t, lines: splitter{notes: n},
 		queue: make(chan []byte, queueChunks),
 		ended: make(chan struct{}), written: make(chan struct{}),
 	}
@@ -55,6 +56,7 @@ func (p *pump) read(r *os.File) {
 		n, err := r.Read(buf)
 		if n > 0 {
 			p.tail.add(buf[:n])
+			p.lines.add(buf[:n])
 			select {
 			case p.queue <- buf[:n]:
 			default:

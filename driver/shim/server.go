@@ -93,6 +93,8 @@ func (s *supervisor) answer(conn *net.UnixConn) {
 			_ = enc.Encode(response{Record: &s.record})
 		case <-gone(conn):
 		}
+	case opNotes:
+		s.tellNotes(conn, enc, req.After)
 	case opSignal:
 		_ = enc.Encode(failure(s.task.signalGroup(syscall.Signal(req.Signal))))
 	case opStop:
@@ -101,6 +103,28 @@ func (s *supervisor) answer(conn *net.UnixConn) {
 		s.exec(conn, req, files)
 	default:
 		_ = enc.Encode(response{Error: fmt.Sprintf("unknown request %q", req.Op)})
+	}
+}
+
+// tellNotes answers with what is new, now or when there is something.
+func (s *supervisor) tellNotes(conn *net.UnixConn, enc *json.Encoder, after int) {
+	left := gone(conn)
+	for {
+		list, more := s.notes.after(after)
+		if len(list) > 0 {
+			_ = enc.Encode(response{Notes: list})
+			return
+		}
+		select {
+		case <-more:
+		case <-s.ended:
+			// The log is read to its end by now: what there is, is all.
+			list, _ = s.notes.after(after)
+			_ = enc.Encode(response{Notes: list})
+			return
+		case <-left:
+			return
+		}
 	}
 }
 

@@ -63,6 +63,7 @@ type request struct {
 	Grace  time.Duration `json:"grace,omitempty"`
 	Argv   []string      `json:"argv,omitempty"`
 	TTY    bool          `json:"tty,omitempty"`
+	After  int           `json:"after,omitempty"`
 }
 
 const (
@@ -70,6 +71,7 @@ const (
 	opWait   = "wait"   // -> Record, when the task has ended
 	opSignal = "signal" // the engine's whole process group
 	opStop   = "stop"   // signal, then kill everything after Grace; answers at once
+	opNotes  = "notes"  // -> Notes behind After, as soon as there are any; none: the task has ended
 	opExec   = "exec"   // run Argv beside the engine with the three files that come along
 )
 
@@ -79,6 +81,7 @@ type response struct {
 	Started *Started `json:"started,omitempty"`
 	Record  *Record  `json:"record,omitempty"`
 	Exit    *Exit    `json:"exit,omitempty"`
+	Notes   []Note   `json:"notes,omitempty"`
 }
 
 // Exit is how a command ended that ran beside the engine.
