@@ -119,6 +119,10 @@ func (e *Engine) Submit(req Request) *Stream {
 	out := newStream(e)
 	s := &seq{req: req, out: out, tokens: slices.Clone(req.Prompt), arrived: time.Now()}
 	out.seq = s
+	if e.cfg.Connector != nil && req.Params != nil {
+		// Not only once it is queued: its client may leave before that.
+		s.verdict, s.remote = judge(req.Params)
+	}
 	if d := e.cfg.Profile.Request; d > 0 {
 		time.AfterFunc(d, func() { e.post(func() { e.add(s) }) })
 	} else {
@@ -130,9 +134,6 @@ func (e *Engine) Submit(req Request) *Stream {
 func (e *Engine) add(s *seq) {
 	if s.phase == finished {
 		return
-	}
-	if e.cfg.Connector != nil && s.req.Params != nil {
-		s.verdict, s.remote = judge(s.req.Params)
 	}
 	if s.verdict == fetch && s.req.SkipPrefix {
 		// Something is asked of every position of the prompt, so all of it is
@@ -156,6 +157,10 @@ func (e *Engine) abort(s *seq) {
 	if s.phase == executing && e.pass != nil && e.pass.includes(s) {
 		s.aborted = true // its blocks are being written: freed when the pass ends
 		return
+	}
+	if s.verdict == fetch && s.phase == queued && !s.loaded {
+		// No fetch has begun that could let the prefill's blocks go.
+		e.goRelease(s.remote)
 	}
 	e.finish(s, Output{Finish: "abort"})
 }

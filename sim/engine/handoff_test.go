@@ -90,6 +90,34 @@ func TestAbort_whileFetchingFreesBothSides(t *testing.T) {
 	})
 }
 
+func TestAbort_beforeTheFetchFreesThePrefill(t *testing.T) {
+	slow := profile.Fast()
+	slow.Request = time.Minute
+	for name, p := range map[string]profile.Profile{"queued": profile.Fast(), "not yet queued": slow} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				prefill, decode, _ := nodesOf(t, profile.Fast(), p, 20)
+				hog := decode.Submit(engine.Request{ID: "hog", Prompt: prompt(17*16, 3), MaxTokens: 1 << 20, IgnoreEOS: true})
+				_, params := leg1(t, prefill, "a", prompt(200, 1))
+				ctx, leave := context.WithCancel(t.Context())
+				s := decode.Submit(engine.Request{ID: "b", Prompt: prompt(200, 1), MaxTokens: 4, Params: params})
+				time.Sleep(10 * time.Millisecond)
+				require.Zero(t, decode.Stats().Deferred)
+				require.Equal(t, 1, prefill.Stats().Leases)
+				leave()
+				require.ErrorIs(t, collect(ctx, s).err, context.Canceled)
+				hog.Abort()
+				synctest.Wait()
+				require.Zero(t, prefill.Stats().Leases)
+				require.Zero(t, prefill.Stats().UsedBlocks)
+				require.Zero(t, prefill.value(prefill.m.Expired))
+				require.Zero(t, decode.Stats().Waiting)
+				require.Zero(t, decode.value(decode.m.FailedNotifications))
+			})
+		})
+	}
+}
+
 func TestParams_asRealVLLMGivesThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		prefill, _, _ := nodes(t, profile.Fast())
