@@ -19,7 +19,7 @@ import (
 
 // maxDials bounds how many decodes that cannot be connected to are passed over
 // for one handoff: the prefill's lease runs meanwhile.
-const maxDials = 3
+const maxDials = 6
 
 // answer is a decode's response, not relayed yet. Whoever holds it must call
 // close, which also counts the sequence out.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -211,7 +212,64 @@ func TestDecodeFailure_inTheEndIsTold(t *testing.T) {
 		})
 	}
 	r := newRig(t, inst("gone", refused(t), pd.RoleDecode))
-	r.post(cmplPath, `{"prompt":"x"}`).apiError(t, 502)
+	got := r.post(cmplPath, `{"prompt":"x"}`)
+	require.Contains(t, got.apiError(t, 503).Message, "no decode instance can be connected to")
+	require.NotEmpty(t, got.Header.Get("Retry-After"))
+}
+
+// One bad request ends a vLLM engine; a router that kept retrying it would end
+// the whole fleet.
+func TestRequestThatBreaksEngines_isNotSentToAllOfThem(t *testing.T) {
+	world := newEngines(t)
+	var all []*engine
+	var instances []*fleet.Instance
+	for n := range 6 {
+		e := world.start()
+		e.onGenerate(broken)
+		role := pd.RolePrefill
+		if n >= 3 {
+			role = pd.RoleDecode
+		}
+		all = append(all, e)
+		instances = append(instances, inst(fmt.Sprint("i", n), e.URL, role))
+	}
+	r := newRig(t, instances...)
+	require.Contains(t, r.post(cmplPath, `{"prompt":"x"}`).apiError(t, 502).Message, "not sent to another")
+	reached := 0
+	for _, e := range all {
+		reached += len(e.requests())
+	}
+	require.Equal(t, maxBroken, reached)
+}
+
+func TestPrefillWithoutParams_anotherPrefillServes(t *testing.T) {
+	world := newEngines(t)
+	p1, p2, d := world.start(), world.start(), world.start()
+	p1.onGenerate(say("application/json", `{"id":"x","choices":[],"kv_transfer_params":null}`))
+	r := newRig(t, inst("p1", p1.URL, pd.RolePrefill), inst("p2", p2.URL, pd.RolePrefill), inst("d", d.URL, pd.RoleDecode))
+	for len(p1.requests()) == 0 {
+		r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathDisaggregated, "")
+	}
+}
+
+func TestClientThatClosesItsSendingSide_isNotTold200(t *testing.T) {
+	r, _, d := pair(t)
+	held := make(chan struct{})
+	d.onGenerate(func(_ int, _ http.ResponseWriter, req *http.Request, _ map[string]json.RawMessage) bool {
+		close(held)
+		<-req.Context().Done()
+		return true
+	})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.front.URL, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	const body = `{"prompt":"x"}`
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", cmplPath, len(body), body)
+	require.NoError(t, err)
+	<-held
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	answer, _ := io.ReadAll(conn)
+	require.Empty(t, string(answer))
 }
 
 func TestDecode_clientsFaultIsRelayed(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
 // maxPrefillAnswer bounds leg 1's answer: one token and a list of block ids.
@@ -45,6 +46,7 @@ func (t *trip) prefill(ctx context.Context, view pool.View) (second, pd.Reason, 
 		return second{}, pd.ReasonHandoffFailed, nil
 	}
 	leg := handoff.PrefillBody(t.req.endpoint, t.req.object)
+	reason := pd.ReasonPrefillFailed
 	for try := range t.s.cfg.PrefillTries {
 		t.s.tracePick(t.req.id, metrics.LegPrefill, candidates)
 		p, release := t.s.loads.Prefill(candidates, int64(len(leg)))
@@ -68,13 +70,17 @@ func (t *trip) prefill(ctx context.Context, view pool.View) (second, pd.Reason, 
 			return second{}, "", err
 		}
 		t.s.logger.Warn("prefill failed", "request_id", t.req.id, "prefill", p.ID, "error", err)
+		if end := t.brokeOff(err); end != nil {
+			return second{}, "", end
+		}
+		reason = pd.ReasonPrefillFailed
 		if errors.Is(err, handoff.ErrNoParams) {
-			return second{}, pd.ReasonNoTransferParams, nil
+			reason = pd.ReasonNoTransferParams
 		}
 		t.badPrefills = append(t.badPrefills, p.ID)
 		candidates = pool.Without(candidates, p.ID)
 	}
-	return second{}, pd.ReasonPrefillFailed, nil
+	return second{}, reason, nil
 }
 
 // legOne asks one prefill and takes the transfer params from its answer.
@@ -91,7 +97,7 @@ func (t *trip) legOne(ctx context.Context, p *fleet.Instance, leg []byte) (json.
 	t.out.prefillTook = time.Since(started)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("read answer: %w", err)
+		return nil, &upstream.Error{Err: fmt.Errorf("read answer: %w", err)}
 	case resp.StatusCode == http.StatusOK:
 		t.s.metrics.Leg(metrics.LegPrefill, t.out.prefillTook)
 		return handoff.Params(answer)

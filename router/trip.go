@@ -12,6 +12,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
 // maxAttempts is how often a decode is asked before the client is told of a
@@ -35,6 +36,27 @@ type trip struct {
 	badPrefills, badDecodes []string
 	// handoffBroke: a decode answered, but could not take over.
 	handoffBroke bool
+	// broken counts the legs that may have reached an instance and brought
+	// nothing back: the request may be what ended the instance.
+	broken int
+}
+
+// maxBroken is how many legs of one request may break off without an answer
+// before it is given up. One bad request can end a vLLM engine (with exit code
+// 0, at that), and a router that kept retrying it would end the whole fleet.
+const maxBroken = 2
+
+// brokeOff counts a leg's failure and returns the error that ends the request
+// once it has broken too many, nil before that. Refused connections and
+// answered errors do not count: neither is the death of an instance.
+func (t *trip) brokeOff(err error) error {
+	if e, ok := errors.AsType[*upstream.Error](err); ok && !e.NotSent {
+		t.broken++
+	}
+	if t.broken < maxBroken {
+		return nil
+	}
+	return badGateway(fmt.Sprintf("%d instances broke off without an answer to this request; it is not sent to another (last: %v)", t.broken, err))
 }
 
 // outcome is what is counted, logged and told in headers.
@@ -102,6 +124,12 @@ func (t *trip) serve(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if e, ok := errors.AsType[*upstream.Error](err); ok && e.NotSent {
+			return unavailable(fmt.Sprintf("no decode instance can be connected to (last: %s: %v)", t.out.decode, err))
+		}
+		if end := t.brokeOff(err); end != nil {
+			return end
 		}
 		t.badDecodes = append(t.badDecodes, t.out.decode)
 		t.s.logger.Warn("decode failed", "request_id", t.req.id, "decode", t.out.decode, "prefill", t.out.prefill,
@@ -171,7 +199,9 @@ func (t *trip) fail(ctx context.Context, err error) {
 	t.out.failure = err.Error()
 	if ctx.Err() != nil || errors.Is(err, errClientGone) {
 		t.out.code = statusClientGone
-		return
+		// Returning would make net/http answer 200 with an empty body, which a
+		// client that only closed its sending side would take for success.
+		panic(http.ErrAbortHandler)
 	}
 	if a, ok := errors.AsType[*answered](err); ok {
 		t.out.failure = ""

@@ -3,6 +3,7 @@ package body
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 )
 
 // Object is a parsed JSON object over the bytes that it was parsed from. It
@@ -19,6 +20,10 @@ type member struct {
 	keyStart, valueStart, valueEnd int
 }
 
+// maxMembers is the most top-level members that are accepted. vLLM's requests
+// have some sixty; a body of millions would cost a hundred times its size.
+const maxMembers = 1024
+
 // Parse checks a whole document and indexes the members of its top level. The
 // error is a *SyntaxError.
 func Parse(raw []byte) (*Object, error) {
@@ -31,6 +36,9 @@ func Parse(raw []byte) (*Object, error) {
 	}
 	o := &Object{raw: raw, open: s.i + 1, members: make([]member, 0, 16)}
 	err := s.object(0, func(keyStart, keyEnd, valueStart, valueEnd int) {
+		if len(o.members) > maxMembers {
+			return
+		}
 		o.members = append(o.members, member{
 			key: decodeKey(raw[keyStart:keyEnd]), keyStart: keyStart, valueStart: valueStart, valueEnd: valueEnd,
 		})
@@ -40,6 +48,9 @@ func Parse(raw []byte) (*Object, error) {
 	}
 	if err := s.end(); err != nil {
 		return nil, err
+	}
+	if len(o.members) > maxMembers {
+		return nil, s.fail(fmt.Sprintf("more than %d members at the top level", maxMembers))
 	}
 	return o, nil
 }
@@ -148,14 +159,18 @@ func find(edits []Edit, key string) int {
 	return -1
 }
 
-// Elements splits a JSON array, already known to be valid, into its values as
-// written; false if it is no array.
-func Elements(array json.RawMessage) ([]json.RawMessage, bool) {
+// Elements returns the first values, at most that many, of a JSON array that is
+// already known to be valid, as written; false if it is no array.
+func Elements(array json.RawMessage, most int) ([]json.RawMessage, bool) {
 	s := scanner{b: array}
 	if s.peek() != '[' {
 		return nil, false
 	}
 	var out []json.RawMessage
-	err := s.array(0, func(start, end int) { out = append(out, json.RawMessage(array[start:end:end])) })
+	err := s.array(0, func(start, end int) {
+		if len(out) < most { // a prompt may be a list of millions of token ids
+			out = append(out, json.RawMessage(array[start:end:end]))
+		}
+	})
 	return out, err == nil
 }

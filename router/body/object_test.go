@@ -76,17 +76,30 @@ func TestParse_errorNeverQuotesTheDocument(t *testing.T) {
 }
 
 func TestElements_splitsAnArray(t *testing.T) {
-	e, ok := Elements([]byte(`[ 1, "a,b" ,[2,3], {"x":[4]} ]`))
+	e, ok := Elements([]byte(`[ 1, "a,b" ,[2,3], {"x":[4]} ]`), 9)
 	require.True(t, ok)
 	var got []string
 	for _, raw := range e {
 		got = append(got, string(raw))
 	}
 	require.Equal(t, []string{"1", `"a,b"`, "[2,3]", `{"x":[4]}`}, got)
-	_, ok = Elements([]byte(`"text"`))
+	_, ok = Elements([]byte(`"text"`), 9)
 	require.False(t, ok)
-	_, ok = Elements(nil)
+	_, ok = Elements(nil, 9)
 	require.False(t, ok)
+}
+
+func TestElements_keepsNoMoreThanAsked(t *testing.T) {
+	e, ok := Elements([]byte("[1"+strings.Repeat(",1", 10_000)+"]"), 2)
+	require.True(t, ok)
+	require.Len(t, e, 2)
+}
+
+func TestParse_refusesAnAbsurdNumberOfMembers(t *testing.T) {
+	_, err := Parse([]byte(`{"a":0` + strings.Repeat(`,"a":0`, maxMembers-1) + `}`))
+	require.NoError(t, err)
+	_, err = Parse([]byte(`{"a":0` + strings.Repeat(`,"a":0`, maxMembers) + `}`))
+	require.ErrorContains(t, err, "more than 1024 members")
 }
 
 // depth is how deep a document nests, as the parser counts.

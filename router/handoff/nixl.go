@@ -70,6 +70,7 @@ func Params(answer []byte) (json.RawMessage, error) {
 		EngineID        string            `json:"remote_engine_id"`
 		Host            string            `json:"remote_host"`
 		Port            int               `json:"remote_port"`
+		RequestID       string            `json:"remote_request_id"`
 		BlockIDs        []json.RawMessage `json:"remote_block_ids"`
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
@@ -87,6 +88,8 @@ func Params(answer []byte) (json.RawMessage, error) {
 		missing = "remote_host"
 	case p.Port < 1 || p.Port > 65535:
 		missing = "remote_port"
+	case p.RequestID == "":
+		missing = "remote_request_id"
 	case p.BlockIDs == nil:
 		missing = "remote_block_ids"
 	default:

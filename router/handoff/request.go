@@ -81,7 +81,7 @@ func isOneOf(raw json.RawMessage, harmless ...string) bool {
 // severalPrompts reports whether /v1/completions got more than one prompt. A
 // list of numbers is one prompt of token ids.
 func severalPrompts(prompt json.RawMessage) bool {
-	elements, ok := body.Elements(prompt)
+	elements, ok := body.Elements(prompt, 2)
 	if !ok || len(elements) < 2 {
 		return false
 	}
