@@ -12,6 +12,7 @@
 //	start.go     effects: directory, user, cgroup, shim.Start
 //	handle.go    one running task
 //	recover.go   the same, found again after a restart
+//	result.go    how a task ended, in words (failures: package enginelog)
 //	story.go     what the engine's log tells -> task events (package enginelog)
 //
 // Goroutines: the eventer's one; one per task that waits for its record (it

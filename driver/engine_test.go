@@ -38,6 +38,13 @@ func engine(behaviour, arg string) int {
 		fmt.Fprintln(os.Stderr, "INFO:     Application startup complete.")
 		<-terms
 		return 0
+	case "fail": // as the captured log of that name shows
+		log, err := os.ReadFile(filepath.Join(os.Getenv("TEST_NOTES"), "log"))
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprint(os.Stderr, string(log), strings.Repeat("    a long traceback follows\n", 100))
+		return 1
 	case "exit":
 		fmt.Fprintln(os.Stderr, "ValueError: no good")
 		code, _ := strconv.Atoi(arg)

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 	"golang.org/x/sys/unix"
 
+	"github.com/nomad-vllm/nomad-vllm/driver/enginelog"
 	"github.com/nomad-vllm/nomad-vllm/driver/shim"
 )
 
@@ -21,6 +22,7 @@ type outcome struct {
 const (
 	noteLines = 3
 	noteBytes = 600
+	noteLine  = 300
 
 	signalBase = 128
 )
@@ -74,8 +76,15 @@ func leftNote(o outcome) string {
 	return " Left behind: " + o.Left + "; they may hold GPU memory until the node restarts"
 }
 
-// failureNote shows the end of the log where a user looks first.
+// failureNote says where a user looks first what happened and what to change,
+// or, of a failure that is not known, shows the end of the log.
 func failureNote(o outcome) string {
+	if o.Cause != nil {
+		if f, ok := enginelog.Explain(o.Cause.ID); ok {
+			return fmt.Sprintf("Ended unasked after %s (%s): %s. To do: %s. (%s in docs/failures-driver.md.) The log says: %s",
+				ran(o), how(o), f.What, f.Change, f.ID, strings.ToValidUTF8(o.Cause.Line[:min(len(o.Cause.Line), noteLine)], "?"))
+		}
+	}
 	tail := o.Tail[max(0, len(o.Tail)-noteLines):]
 	if len(tail) == 0 {
 		return fmt.Sprintf("Ended unasked after %s (%s), with nothing in its log", ran(o), how(o))

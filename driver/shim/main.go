@@ -154,7 +154,7 @@ func (s *supervisor) finish() error {
 		StopAsked: s.stopAsked.Load(),
 		OOM:       s.oomKills() > s.oomStart,
 		StartedAt: s.started.At, FinishedAt: finished,
-		Tail: s.tail.last(),
+		Tail: s.tail.last(), Cause: s.notes.cause(finished),
 	}
 	if killErr != nil {
 		s.record.Left = killErr.Error()

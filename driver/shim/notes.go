@@ -20,6 +20,7 @@ type Note struct {
 type notes struct {
 	mu    sync.Mutex
 	story *enginelog.Story
+	clues *enginelog.Clues
 	list  []Note
 	// taken is how far some plugin has come: the next life of the plugin,
 	// which does not know, goes on from there.
@@ -28,7 +29,7 @@ type notes struct {
 }
 
 func newNotes(started time.Time) *notes {
-	return &notes{story: enginelog.NewStory(started), changed: make(chan struct{})}
+	return &notes{story: enginelog.NewStory(started), clues: enginelog.NewClues(), changed: make(chan struct{})}
 }
 
 // line is called with each line of the log.
@@ -36,6 +37,7 @@ func (n *notes) line(text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
+	n.clues.Line(text, now)
 	told := n.story.Line(text, now)
 	if told == "" {
 		return
@@ -52,6 +54,21 @@ func (n *notes) after(seq int) ([]Note, <-chan struct{}) {
 	defer n.mu.Unlock()
 	n.taken = min(max(n.taken, seq), len(n.list))
 	return append([]Note(nil), n.list[n.taken:]...), n.changed
+}
+
+// causeWindow is how long before its end an engine that has served says what
+// ends it. One that never served may have said it at any time.
+const causeWindow = 2 * time.Minute
+
+// cause is what the log gives away about an end at the given time.
+func (n *notes) cause(finished time.Time) *enginelog.Finding {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	since := time.Time{}
+	if !n.story.Ready().IsZero() {
+		since = finished.Add(-causeWindow)
+	}
+	return n.clues.Cause(since)
 }
 
 // splitter cuts one stream into lines for a notes. A progress bar ends its

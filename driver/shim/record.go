@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/enginelog"
 )
 
 const recordVersion = 1
@@ -24,6 +26,8 @@ type Record struct {
 	FinishedAt time.Time `json:"finished_at"`
 	// Tail is the end of what the engine wrote, both streams, oldest first.
 	Tail []string `json:"tail,omitempty"`
+	// Cause is what the log gives away about the end; nil: nothing that is known.
+	Cause *enginelog.Finding `json:"cause,omitempty"`
 	// Left says which processes would not die; empty: none is left.
 	Left string `json:"left,omitempty"`
 	// Dropped counts the bytes of log that nobody read in time.
