@@ -90,6 +90,8 @@ type KVTransfer struct {
 	EngineID string `codec:"engine_id"`
 	// KVBufferDevice is where KV is staged: cuda, cpu, xpu.
 	KVBufferDevice string `codec:"kv_buffer_device"`
+	// KVBufferSize is the size of that stage, "1GiB". Default: vLLM's, 1GB.
+	KVBufferSize string `codec:"kv_buffer_size"`
 	// KVLoadFailurePolicy is fail (vLLM's default) or recompute.
 	KVLoadFailurePolicy string `codec:"kv_load_failure_policy"`
 	// SideChannelPort labels the port on which peers fetch metadata. Required for NIXL.
@@ -101,6 +103,18 @@ type KVTransfer struct {
 	Lease string `codec:"lease"`
 	// Backends are NIXL's transports. Default UCX.
 	Backends []string `codec:"backends"`
+	// ModulePath is the Python module of a connector that vLLM does not register.
+	ModulePath string `codec:"module_path"`
+	// One block for each connector with settings of its own; MooncakeStore is
+	// also the store under LMCache.
+	LMCache       *LMCache       `codec:"lmcache"`
+	LMCacheMP     *LMCacheMP     `codec:"lmcache_mp"`
+	Mooncake      *Mooncake      `codec:"mooncake"`
+	MooncakeStore *MooncakeStore `codec:"mooncake_store"`
+	Offloading    *Offloading    `codec:"offloading"`
+	// Parts are MultiConnector's connectors, in order; the first that has a
+	// prompt's KV loads it, all save it.
+	Parts []KVTransfer `codec:"part"`
 	// Extra is merged into kv_connector_extra_config. A value that is JSON (a
 	// number, true, a list, ...) is passed as that, any other as a string.
 	Extra map[string]string `codec:"extra"`
@@ -125,18 +139,47 @@ func taskConfigSpec() *hclspec.Spec {
 }
 
 func kvTransferSpec() *hclspec.Spec {
-	return hclspec.NewObject(map[string]*hclspec.Spec{
+	attrs := kvPartSpec()
+	attrs["part"] = hclspec.NewBlockList("part", hclspec.NewObject(kvPartSpec()))
+	return hclspec.NewObject(attrs)
+}
+
+// kvPartSpec is a kv_transfer block without parts, which have none themselves.
+func kvPartSpec() map[string]*hclspec.Spec {
+	return map[string]*hclspec.Spec{
 		"connector":              optional("connector", "string"),
 		"kv_role":                optional("kv_role", "string"),
 		"engine_id":              optional("engine_id", "string"),
 		"kv_buffer_device":       optional("kv_buffer_device", "string"),
+		"kv_buffer_size":         optional("kv_buffer_size", "string"),
 		"kv_load_failure_policy": optional("kv_load_failure_policy", "string"),
+		"module_path":            optional("module_path", "string"),
 		"side_channel_port":      optional("side_channel_port", "string"),
 		"side_channel_host":      optional("side_channel_host", "string"),
 		"lease":                  optional("lease", "string"),
 		"backends":               optional("backends", "list(string)"),
+		"lmcache":                hclspec.NewBlock("lmcache", false, lmcacheSpec()),
+		"lmcache_mp":             hclspec.NewBlock("lmcache_mp", false, lmcacheMPSpec()),
+		"mooncake":               hclspec.NewBlock("mooncake", false, mooncakeSpec()),
+		"mooncake_store":         hclspec.NewBlock("mooncake_store", false, mooncakeStoreSpec()),
+		"offloading":             hclspec.NewBlock("offloading", false, offloadingSpec()),
 		"extra":                  hclspec.NewBlockAttrs("extra", "string", false),
-	})
+	}
+}
+
+// object is a block's spec: the type of each attribute by its name, where
+// "map" is a nested block of free keys with strings.
+func object(kinds map[string]string, blocks map[string]*hclspec.Spec) *hclspec.Spec {
+	specs := map[string]*hclspec.Spec{}
+	for name, kind := range kinds {
+		if specs[name] = optional(name, kind); kind == "map" {
+			specs[name] = hclspec.NewBlockAttrs(name, "string", false)
+		}
+	}
+	for name, spec := range blocks {
+		specs[name] = hclspec.NewBlock(name, false, spec)
+	}
+	return hclspec.NewObject(specs)
 }
 
 func optional(name, kind string) *hclspec.Spec { return hclspec.NewAttr(name, kind, false) }

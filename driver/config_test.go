@@ -45,17 +45,90 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
     kv_role                = "kv_both"
     engine_id              = "p-0"
     kv_buffer_device       = "cpu"
+    kv_buffer_size         = "2GiB"
+    module_path            = "acme.kv"
     kv_load_failure_policy = "recompute"
     side_channel_port      = "nixl"
     side_channel_host      = "10.0.0.7"
     lease                  = "60s"
     backends               = ["UCX", "LIBFABRIC"]
+    lmcache {
+      version             = "0.5.3"
+      config_file         = "local/lmcache.yaml"
+      chunk_size          = 256
+      local_cpu           = false
+      max_local_cpu_size  = "5GiB"
+      local_disk          = "file:///local/kv"
+      max_local_disk_size = "10GiB"
+      remote_url          = "redis://10.0.0.5:6379"
+      remote_serde        = "naive"
+      pd {
+        init_ports    = ["init"]
+        alloc_ports   = ["alloc"]
+        proxy_host    = "10.0.0.9"
+        proxy_port    = 7500
+        receiver_host = "10.0.0.8"
+        receiver_port = 7300
+        buffer_size   = "1GiB"
+        buffer_device = "cuda"
+        enable_gc     = true
+      }
+      settings {
+        pd_backend_mode = "sync"
+      }
+      extra_config {
+        a = 1
+      }
+    }
+    lmcache_mp {
+      port      = "lmcache"
+      host      = "10.0.0.7"
+      timeout   = "300s"
+      heartbeat = "10s"
+    }
+    mooncake {
+      bootstrap_port = "bootstrap"
+      protocol       = "tcp"
+      device_name    = "mlx5_0"
+      workers        = 10
+      abort_timeout  = "480s"
+    }
+    mooncake_store {
+      master_server_address = "10.0.0.5:50051"
+      metadata_server       = "etcd://10.0.0.5:2379"
+      local_hostname        = "10.0.0.7"
+      protocol              = "rdma"
+      device_name           = "mlx5_0"
+      global_segment_size   = "4GiB"
+      local_buffer_size     = "1GiB"
+      transfer_timeout      = "2s"
+      mode                  = "embedded"
+      settings {
+        enable_offload = true
+      }
+    }
+    offloading {
+      cpu_size        = "64GiB"
+      spec            = "CPUOffloadingSpec"
+      block_size      = 64
+      eviction_policy = "lru"
+    }
+    part {
+      connector = "NixlConnector"
+      lmcache {
+        pd { proxy_port = 1 }
+      }
+      extra {
+        a = "b"
+      }
+    }
     extra {
       num_threads = 8
       note        = "free text"
     }
   }
 }`, &got)
+	yes := true
 	require.Equal(t, TaskConfig{
 		Model: "meta-llama/Llama-3.1-8B-Instruct", Role: "prefill", Port: "api", Command: "local/vllm",
 		Args:               []string{"--max-model-len=8192", "--enforce-eager"},
@@ -64,6 +137,27 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
 			Connector: "NixlConnector", KVRole: "kv_both", EngineID: "p-0", KVBufferDevice: "cpu",
 			KVLoadFailurePolicy: "recompute", SideChannelPort: "nixl", SideChannelHost: "10.0.0.7",
 			Lease: "60s", Backends: []string{"UCX", "LIBFABRIC"},
+			KVBufferSize: "2GiB", ModulePath: "acme.kv",
+			LMCache: &LMCache{
+				Version: "0.5.3", ConfigFile: "local/lmcache.yaml", ChunkSize: 256, LocalCPU: new(bool), MaxLocalCPUSize: "5GiB",
+				LocalDisk: "file:///local/kv", MaxLocalDiskSize: "10GiB", RemoteURL: "redis://10.0.0.5:6379", RemoteSerde: "naive",
+				PD: &LMCachePD{
+					InitPorts: []string{"init"}, AllocPorts: []string{"alloc"}, ProxyHost: "10.0.0.9", ProxyPort: 7500,
+					ReceiverHost: "10.0.0.8", ReceiverPort: 7300, BufferSize: "1GiB", BufferDevice: "cuda", EnableGC: &yes,
+				},
+				Settings: map[string]string{"pd_backend_mode": "sync"}, ExtraConfig: map[string]string{"a": "1"},
+			},
+			LMCacheMP: &LMCacheMP{Port: "lmcache", Host: "10.0.0.7", Timeout: "300s", Heartbeat: "10s"},
+			Mooncake:  &Mooncake{BootstrapPort: "bootstrap", Protocol: "tcp", DeviceName: "mlx5_0", Workers: 10, AbortTimeout: "480s"},
+			MooncakeStore: &MooncakeStore{
+				MasterServerAddress: "10.0.0.5:50051", MetadataServer: "etcd://10.0.0.5:2379", LocalHostname: "10.0.0.7", Protocol: "rdma",
+				DeviceName: "mlx5_0", GlobalSegmentSize: "4GiB", LocalBufferSize: "1GiB", TransferTimeout: "2s", Mode: "embedded",
+				Settings: map[string]string{"enable_offload": "true"},
+			},
+			Offloading: &Offloading{CPUSize: "64GiB", Spec: "CPUOffloadingSpec", BlockSize: 64, EvictionPolicy: "lru"},
+			Parts: []KVTransfer{{
+				Connector: "NixlConnector", LMCache: &LMCache{PD: &LMCachePD{ProxyPort: 1}}, Extra: map[string]string{"a": "b"},
+			}},
 			Extra: map[string]string{"num_threads": "8", "note": "free text"},
 		},
 	}, got)
@@ -84,7 +178,7 @@ func requireAllSet(t *testing.T, v reflect.Value) {
 	}
 	for i := range v.NumField() {
 		require.Falsef(t, v.Field(i).IsZero(), "%s is not in the test's HCL", v.Type().Field(i).Name)
-		if f := v.Field(i); f.Kind() == reflect.Pointer {
+		if f := v.Field(i); f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.Struct {
 			requireAllSet(t, f)
 		}
 	}
@@ -98,6 +192,12 @@ func TestSpecs_haveTheKeysOfTheirStructs(t *testing.T) {
 		"plugin":      {configSpec(), Config{}},
 		"task":        {taskConfigSpec(), TaskConfig{}},
 		"kv_transfer": {kvTransferSpec(), KVTransfer{}},
+		"lmcache":     {lmcacheSpec(), LMCache{}},
+		"lmcache.pd":  {lmcachePDSpec(), LMCachePD{}},
+		"lmcache_mp":  {lmcacheMPSpec(), LMCacheMP{}},
+		"mooncake":    {mooncakeSpec(), Mooncake{}},
+		"store":       {mooncakeStoreSpec(), MooncakeStore{}},
+		"offloading":  {offloadingSpec(), Offloading{}},
 	} {
 		var keys, tags []string
 		for k := range c.spec.GetObject().GetAttributes() {

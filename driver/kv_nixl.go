@@ -1,11 +1,11 @@
 package driver
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
-	"time"
+	"strings"
 
 	"github.com/nomad-vllm/nomad-vllm/vllm"
 )
@@ -29,12 +29,13 @@ func nixl(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 	b.plan.Env["VLLM_NIXL_SIDE_CHANNEL_HOST"] = host
 	b.plan.Env["VLLM_NIXL_SIDE_CHANNEL_PORT"] = strconv.Itoa(p.Number)
 
-	if kv.Lease != "" {
-		d, err := time.ParseDuration(kv.Lease)
-		if err != nil || d < time.Second {
-			b.fail(fmt.Errorf("kv_transfer.lease %q: want a duration of at least 1s, \"30s\" for example", kv.Lease))
-		}
-		cfg.Extra["kv_lease_duration"] = int(d / time.Second)
+	if err == nil {
+		b.fail(b.rankPorts(p))
+	}
+	b.seconds(cfg.Extra, "kv_lease_duration", "lease", kv.Lease)
+	if kv.Connector == vllm.NixlPushConnector && cfg.Role != vllm.KVConsumer && kv.EngineID == "" {
+		// The decode is told this name before the prefill has answered anything.
+		b.fail(errors.New(`kv_transfer.engine_id: not set; NixlPushConnector needs a name that the router knows beforehand, "${NOMAD_ALLOC_ID}" for example`))
 	}
 	if len(kv.Backends) > 0 {
 		cfg.Extra["backends"] = kv.Backends
@@ -58,17 +59,49 @@ func checkSideChannelHost(host, own string) error {
 	return nil
 }
 
-// extraConfig reads the pass-through settings. HCL attributes of one block
-// have one type, so a number comes as "4": what parses as JSON is passed as
-// JSON, the rest as the string that it is.
-func extraConfig(in map[string]string) map[string]any {
-	out := map[string]any{}
-	for k, v := range in {
-		if json.Valid([]byte(v)) {
-			out[k] = json.RawMessage(v)
-		} else {
-			out[k] = v
+// rankPorts checks that the group has reserved a port for each data-parallel
+// rank: vLLM adds the rank to the port it is given, and what another task was
+// given on this node would be listened on, or refuse it, at random.
+func (b *builder) rankPorts(base port) error {
+	first, ranks := b.dataParallelRanks()
+	var missing, blocks []string
+	for r := first; r < first+ranks; r++ {
+		if n := base.Number + r; !b.hasPort(n) {
+			missing = append(missing, strconv.Itoa(n))
+			blocks = append(blocks, fmt.Sprintf("port \"%s_%d\" { static = %d }", base.Label, r, n))
 		}
 	}
-	return out
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("data-parallel ranks %d to %d listen on %s %d + rank, but the group's network has not reserved %s; "+
+		"make %q static and add %s", first, first+ranks-1, sideChannelPort, base.Number, strings.Join(missing, ", "), base.Label, strings.Join(blocks, " "))
+}
+
+func (b *builder) hasPort(number int) bool {
+	for _, p := range b.Ports {
+		if p.Number == number && p.Label != b.Task.Port {
+			return true
+		}
+	}
+	return false
+}
+
+// dataParallelRanks are the ranks that this task runs: the first and how many.
+func (b *builder) dataParallelRanks() (first, ranks int) {
+	number := func(def int, flags ...string) int {
+		if v, ok := argValue(b.Task.Args, flags...); ok {
+			if n, err := strconv.Atoi(v); err == nil && n >= 0 {
+				return n
+			}
+		}
+		return def
+	}
+	if rank := number(-1, "--data-parallel-rank", "-dpn"); rank >= 0 {
+		return rank, 1
+	}
+	size := max(b.Task.DataParallelSize, 1)
+	size = number(size, "--data-parallel-size", "-dp")
+	size = number(size, "--data-parallel-size-local", "-dpl")
+	return number(0, "--data-parallel-start-rank", "-dpr"), size
 }

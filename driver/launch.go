@@ -21,6 +21,10 @@ type situation struct {
 	Ports   []port
 	Env     map[string]string // the task's environment as Nomad built it
 	GPUs    gpus
+	// SecretsDir is the task's directory that others cannot read: files go there.
+	SecretsDir string
+	// Brought are the files that the job names as a connector's own, as found.
+	Brought map[string]broughtFile
 }
 
 // port is one of the group's ports, as Nomad has assigned it.
@@ -36,6 +40,8 @@ func (p port) address() string { return net.JoinHostPort(p.HostIP, strconv.Itoa(
 type plan struct {
 	Argv []string
 	Env  map[string]string
+	// Files are written before the engine starts, for its user only.
+	Files []file
 	// Notes are for the user to read: one task event each.
 	Notes []string
 }
@@ -127,53 +133,10 @@ func (b *builder) transfer() {
 		}
 		return
 	}
-	c, ok := connectors()[kv.Connector]
-	if !ok {
-		b.fail(unknownConnector(kv.Connector))
-		if kv.SideChannelPort != "" {
-			_, err := b.port(sideChannelPort, kv.SideChannelPort)
-			b.fail(err)
-		}
-		return
-	}
-	cfg := vllm.KVTransferConfig{Connector: kv.Connector, EngineID: kv.EngineID, BufferDevice: kv.KVBufferDevice}
-	cfg.Role, err = kvRole(role, kv.KVRole)
-	b.fail(err)
-	if kv.KVLoadFailurePolicy != "" {
-		cfg.LoadFailurePolicy, err = vllm.ParseLoadFailurePolicy(kv.KVLoadFailurePolicy)
-		b.fail(inBlock(err))
-	}
-	cfg.Extra = extraConfig(kv.Extra)
-	c(b, kv, &cfg)
-	if len(cfg.Extra) == 0 {
-		cfg.Extra = nil
-	}
+	cfg := b.connector(role, kv)
 	value, err := cfg.JSON()
 	b.fail(err)
 	b.flag("--kv-transfer-config", value)
-}
-
-// connectors maps each connector that the driver can set up to the function
-// that fills in what is its own.
-func connectors() map[string]func(*builder, *KVTransfer, *vllm.KVTransferConfig) {
-	return map[string]func(*builder, *KVTransfer, *vllm.KVTransferConfig){
-		vllm.NixlConnector:     nixl,
-		vllm.NixlPullConnector: nixl,
-	}
-}
-
-func unknownConnector(name string) error {
-	known := slices.Sorted(maps.Keys(connectors()))
-	for i := range known {
-		known[i] = strconv.Quote(known[i])
-	}
-	why := "no such connector"
-	if name == "" {
-		why = "not set"
-	} else if vllm.KnownConnector(name) {
-		why = "vLLM has it, but this driver does not set it up yet"
-	}
-	return fmt.Errorf("kv_transfer.connector %q: %s; want one of %s", name, why, strings.Join(known, ", "))
 }
 
 // kvRole is the role in vLLM's words, or the override if it can serve the role.

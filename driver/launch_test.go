@@ -2,6 +2,7 @@ package driver
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,6 +23,13 @@ func good(change ...func(*situation)) situation {
 		c(&s)
 	}
 	return s
+}
+
+// reserveRanks reserves a side channel for each of eight data-parallel ranks.
+func reserveRanks(s *situation) {
+	for i := 1; i < 8; i++ {
+		s.Ports = append(s.Ports, port{fmt.Sprintf("nixl_%d", i), "10.0.0.7", 29000 + i})
+	}
 }
 
 func TestPlan_isWhatVLLMTakes(t *testing.T) {
@@ -122,7 +130,7 @@ func TestPlan_parallelSizes(t *testing.T) {
 		}, "", `args has "--tensor-parallel-size=4", but the driver sets --tensor-parallel-size from tensor_parallel_size = 2; remove it from args`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := newPlan(good(c.change))
+			p, err := newPlan(good(reserveRanks, c.change))
 			if c.err == "" {
 				require.NoError(t, err)
 				require.Contains(t, strings.Join(p.Argv, " "), c.want)
@@ -151,9 +159,7 @@ func TestPlan_mistakesAreNamedWithTheWayOut(t *testing.T) {
 		"side channel not set": {func(s *situation) { s.Task.KVTransfer.SideChannelPort = "" }, `kv_transfer.side_channel_port: not set`},
 		"one port for both":    {func(s *situation) { s.Task.KVTransfer.SideChannelPort = "http" }, `"http" is the HTTP port as well`},
 		"unknown connector": {func(s *situation) { s.Task.KVTransfer.Connector = "NixlConector" },
-			`kv_transfer.connector "NixlConector": no such connector; want one of "NixlConnector", "NixlPullConnector"`},
-		"connector of vLLM's": {func(s *situation) { s.Task.KVTransfer.Connector = "MooncakeConnector" },
-			`kv_transfer.connector "MooncakeConnector": vLLM has it, but this driver does not set it up yet`},
+			`kv_transfer.connector "NixlConector": no such connector; want one of "LMCacheConnectorV1", `},
 		"no connector":   {func(s *situation) { s.Task.KVTransfer.Connector = "" }, `kv_transfer.connector "": not set; want one of`},
 		"kv_role":        {func(s *situation) { s.Task.KVTransfer.KVRole = "producer" }, `kv_transfer.kv_role "producer": want one of`},
 		"other kv_role":  {func(s *situation) { s.Task.KVTransfer.KVRole = "kv_consumer" }, `kv_role "kv_consumer" contradicts role "prefill", which is "kv_producer"`},

@@ -37,6 +37,11 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return nil, nil, launchError(fmt.Errorf("create task state: %w", err))
 	}
+	if err := writeFiles(p.Files, spec.User); err != nil {
+		_ = os.RemoveAll(spec.Dir)
+		openLogsOnce(c)
+		return nil, nil, launchError(err)
+	}
 	started, err := shim.Start(spec)
 	if err != nil {
 		_ = os.RemoveAll(spec.Dir)
@@ -86,7 +91,11 @@ func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
 	devices, devErr := visibleDevices(reservedIDs(c.DeviceEnv, c.Env), func() (map[string]int, error) {
 		return gpuIndex(cfg.GPUProcDir)
 	})
-	p, err := newPlan(situation{Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices})
+	dir := c.TaskDir()
+	p, err := newPlan(situation{
+		Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices,
+		SecretsDir: dir.SecretsDir, Brought: readBrought(tc, c.Env, dir.Dir),
+	})
 	return p, errors.Join(err, devErr)
 }
 

@@ -29,9 +29,11 @@ func ConfigKeys() []string {
 
 // KVTransferKeys are the keys of the kv_transfer block.
 func KVTransferKeys() []string {
-	return []string{"connector", "kv_role", "engine_id", "kv_buffer_device", "kv_load_failure_policy",
-		"side_channel_port", "side_channel_host", "lease", "backends", "extra"}
+	return []string{"connector", "kv_role", "engine_id", "kv_buffer_device", "kv_buffer_size", "kv_load_failure_policy",
+		"side_channel_port", "side_channel_host", "lease", "backends", "module_path",
+		"lmcache", "lmcache_mp", "mooncake", "mooncake_store", "offloading", "part", "extra"}
 }
 
-// DriverConnectors are the KV connectors that the driver sets up; vLLM has more.
+// DriverConnectors are the KV connectors whose handoff the router speaks and a
+// rendered job can have; a task's own kv_transfer block can have any.
 func DriverConnectors() []string { return []string{vllm.NixlConnector, vllm.NixlPullConnector} }

@@ -51,10 +51,11 @@ func ParseLoadFailurePolicy(s string) (LoadFailurePolicy, error) {
 type KVTransferConfig struct {
 	Connector         string            `json:"kv_connector"`
 	Role              KVRole            `json:"kv_role"`
-	EngineID          string            `json:"engine_id,omitempty"`              // default: a fresh UUID at every start
-	BufferDevice      string            `json:"kv_buffer_device,omitempty"`       // cuda, cpu, xpu; default: the platform's
-	BufferSize        int64             `json:"kv_buffer_size,omitempty"`         // bytes, default 1e9
-	LoadFailurePolicy LoadFailurePolicy `json:"kv_load_failure_policy,omitempty"` // default fail
+	ModulePath        string            `json:"kv_connector_module_path,omitempty"` // of a connector that vLLM does not register
+	EngineID          string            `json:"engine_id,omitempty"`                // default: a fresh UUID at every start
+	BufferDevice      string            `json:"kv_buffer_device,omitempty"`         // cuda, cpu, xpu; default: the platform's
+	BufferSize        int64             `json:"kv_buffer_size,omitempty"`           // bytes, default 1e9
+	LoadFailurePolicy LoadFailurePolicy `json:"kv_load_failure_policy,omitempty"`   // default fail
 	// Extra is kv_connector_extra_config; its keys belong to the connector.
 	Extra map[string]any `json:"kv_connector_extra_config,omitempty"`
 }

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/nomad-vllm/nomad-vllm/jobspec"
@@ -18,11 +17,11 @@ func checkConnector(j *job, r *reporter) {
 			continue
 		}
 		switch {
+		case !vllm.KnownConnector(name) && kv.attr("module_path").set: // the job's own connector
 		case !vllm.KnownConnector(name):
 			r.errorf(v.at, "write "+strings.Join(jobspec.DriverConnectors(), " or ")+jobspec.DidYouMean(name, vllm.Connectors()), "vLLM has no connector %q", name)
-		case !slices.Contains(jobspec.DriverConnectors(), name):
-			r.errorf(v.at, "write "+strings.Join(jobspec.DriverConnectors(), " or ")+", or drop the block and pass --kv-transfer-config in args",
-				"the driver does not set up connector %q yet", name)
+		case !strings.HasPrefix(name, "Nixl") && kv.attr("side_channel_port").set:
+			r.errorf(v.at, "remove side_channel_port, which is NIXL's", "%s does not read side_channel_port", name)
 		case strings.HasPrefix(name, "Nixl") && !kv.attr("side_channel_port").set:
 			r.errorf(kv.at, `write side_channel_port = "nixl" and port "nixl" {} in the group's network`,
 				"%s without side_channel_port: the other side could not reach this server's KV", name)

@@ -1,0 +1,116 @@
+package driver
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/vllm"
+)
+
+func lmcacheWith(change func(*LMCache)) KVTransfer {
+	l := &LMCache{Version: "0.5.3", PD: receiver()}
+	change(l)
+	return KVTransfer{Connector: vllm.LMCacheConnectorV1, LMCache: l}
+}
+
+func TestConnectors_mistakesAreNamedWithTheWayOut(t *testing.T) {
+	nixl := KVTransfer{Connector: vllm.NixlConnector, SideChannelPort: "nixl"}
+	storeWith := func(m MooncakeStore) KVTransfer {
+		return KVTransfer{Connector: vllm.MooncakeStoreConnector, MooncakeStore: &m}
+	}
+	for want, s := range map[string]situation{
+		`kv_transfer.kv_buffer_size "big": want a size such as "1GiB"`:                             cluster("decode", KVTransfer{Connector: vllm.NixlConnector, SideChannelPort: "nixl", KVBufferSize: "big"}),
+		`kv_transfer.engine_id: not set; NixlPushConnector needs a name`:                           cluster("prefill", KVTransfer{Connector: vllm.NixlPushConnector, SideChannelPort: "nixl"}),
+		`kv_transfer.lmcache: NixlConnector does not read it (it is for LMCacheConnectorV1)`:       cluster("decode", KVTransfer{Connector: vllm.NixlConnector, SideChannelPort: "nixl", LMCache: &LMCache{}}),
+		`kv_transfer.lease: MooncakeConnector does not read it (it is for Nixl)`:                   cluster("decode", KVTransfer{Connector: vllm.MooncakeConnector, Lease: "30s"}),
+		`kv_transfer.mooncake.bootstrap_port: not set; name a port label`:                          cluster("prefill", KVTransfer{Connector: vllm.MooncakeConnector}),
+		`kv_transfer.mooncake.protocol "ib": want "rdma" or "tcp"`:                                 cluster("decode", KVTransfer{Connector: vllm.MooncakeConnector, Mooncake: &Mooncake{Protocol: "ib"}}),
+		`kv_transfer.mooncake.abort_timeout "5": want a duration`:                                  cluster("decode", KVTransfer{Connector: vllm.MooncakeConnector, Mooncake: &Mooncake{AbortTimeout: "5"}}),
+		`kv_transfer.mooncake_store.master_server_address "": want host:port of mooncake_master`:   cluster("both", KVTransfer{Connector: vllm.MooncakeStoreConnector}),
+		`kv_transfer.mooncake_store.protocol "x": want`:                                            cluster("both", storeWith(MooncakeStore{MasterServerAddress: "m:1", Protocol: "x"})),
+		`kv_transfer.mooncake_store.local_buffer_size "x": want a size`:                            cluster("both", storeWith(MooncakeStore{MasterServerAddress: "m:1", LocalBufferSize: "x"})),
+		`kv_transfer.mooncake_store.transfer_timeout "1s": only LMCache reads it`:                  cluster("both", storeWith(MooncakeStore{MasterServerAddress: "m:1", TransferTimeout: "1s"})),
+		`kv_transfer.offloading.cpu_size "": say how much memory`:                                  cluster("both", KVTransfer{Connector: vllm.OffloadingConnector}),
+		`kv_transfer.lmcache_mp.port: not set`:                                                     cluster("both", KVTransfer{Connector: vllm.LMCacheMPConnector}),
+		`kv_transfer.lmcache_mp.heartbeat "1": want a duration`:                                    cluster("both", KVTransfer{Connector: vllm.LMCacheMPConnector, LMCacheMP: &LMCacheMP{Port: "lmcache", Heartbeat: "1"}}),
+		`MultiConnector without connectors; add part`:                                              cluster("both", KVTransfer{Connector: vllm.MultiConnector}),
+		`kv_transfer.part: NixlConnector twice`:                                                    cluster("decode", KVTransfer{Connector: vllm.MultiConnector, Parts: []KVTransfer{nixl, nixl}}),
+		`a MultiConnector inside a MultiConnector`:                                                 cluster("decode", KVTransfer{Connector: vllm.MultiConnector, Parts: []KVTransfer{{Connector: vllm.MultiConnector}}}),
+		`kv_transfer.part.engine_id "x": vLLM gives its parts the whole's`:                         cluster("decode", KVTransfer{Connector: vllm.MultiConnector, Parts: []KVTransfer{{Connector: vllm.MooncakeConnector, EngineID: "x"}}}),
+		`kv_transfer.lmcache: nothing hands KV over from kv_producer`:                              cluster("prefill", KVTransfer{Connector: vllm.LMCacheConnectorV1}),
+		`kv_transfer.lmcache.version "new": want a version`:                                        cluster("decode", lmcacheWith(func(l *LMCache) { l.Version = "new" })),
+		`LMCache 0.5.3 ignores the key enable_nixl; write enable_pd`:                               cluster("decode", lmcacheWith(func(l *LMCache) { l.Settings = map[string]string{"enable_nixl": "true"} })),
+		`LMCache 0.3.6 ignores the key pd_backend_mode; remove it`:                                 cluster("decode", lmcacheWith(func(l *LMCache) { l.Version = "0.3.6"; l.Settings = map[string]string{"pd_backend_mode": "x"} })),
+		`kv_transfer.lmcache.max_local_disk_size "x": want a size`:                                 cluster("decode", lmcacheWith(func(l *LMCache) { l.MaxLocalDiskSize = "x" })),
+		`kv_transfer.lmcache: pd and a remote store`:                                               cluster("decode", lmcacheWith(func(l *LMCache) { l.RemoteURL = "redis://x" })),
+		`kv_transfer.lmcache.pd: LMCache either sends or receives`:                                 cluster("both", lmcacheWith(func(*LMCache) {})),
+		`kv_transfer.lmcache.pd: LMCache 0.5.3 tells the router that KV was sent; set proxy_host`:  cluster("prefill", lmcacheWith(func(*LMCache) {})),
+		`kv_transfer.lmcache.pd: LMCache 0.3.6 sends to one decode; set receiver_host`:             cluster("prefill", lmcacheWith(func(l *LMCache) { l.Version = "0.3.6" })),
+		`kv_transfer.lmcache.pd.buffer_device "gpu": want "cuda" or "cpu"`:                         cluster("decode", lmcacheWith(func(l *LMCache) { l.PD.BufferDevice = "gpu" })),
+		`kv_transfer.lmcache.pd.buffer_size "x": want a size`:                                      cluster("decode", lmcacheWith(func(l *LMCache) { l.PD.BufferSize = "x" })),
+		`kv_transfer.lmcache.pd.alloc_ports has 0 port labels, but tensor_parallel_size 1 needs 1`: cluster("decode", lmcacheWith(func(l *LMCache) { l.PD.AllocPorts = nil })),
+		`kv_transfer.lmcache.pd.init_ports "no": no such port label`:                               cluster("decode", lmcacheWith(func(l *LMCache) { l.PD.InitPorts = []string{"no"} })),
+		`LMCache file "local/x.yaml": not found`:                                                   broughtBy("local/x.yaml", broughtFile{Err: errNotFound{}}),
+		`LMCache file "local/x.yaml": LMCache 0.5.3 ignores the key nixl_role; write pd_role`:      broughtBy("local/x.yaml", broughtFile{Content: []byte("nixl_role: sender")}),
+		`kv_transfer.mooncake_store.mode "embedded": LMCache does not read it`:                     cluster("decode", KVTransfer{Connector: vllm.LMCacheConnectorV1, LMCache: &LMCache{Version: "0.5.3"}, MooncakeStore: &MooncakeStore{MasterServerAddress: "m:1", Mode: "embedded"}}),
+	} {
+		t.Run(want, func(t *testing.T) {
+			_, err := newPlan(s)
+			require.ErrorContains(t, err, want)
+		})
+	}
+}
+
+type errNotFound struct{}
+
+func (errNotFound) Error() string { return "not found" }
+
+func broughtBy(path string, f broughtFile) situation {
+	s := cluster("decode", KVTransfer{Connector: vllm.LMCacheConnectorV1, LMCache: &LMCache{Version: "0.5.3", ConfigFile: path}})
+	s.Brought = map[string]broughtFile{path: f}
+	return s
+}
+
+func TestLMCache_aBroughtFileIsUsedAsItIs(t *testing.T) {
+	file := broughtFile{Path: "/task/local/x.yaml", Content: []byte("chunk_size: 256\n")}
+	p, err := newPlan(broughtBy("local/x.yaml", file))
+	require.NoError(t, err)
+	require.Equal(t, "/task/local/x.yaml", p.Env["LMCACHE_CONFIG_FILE"])
+	require.Empty(t, p.Files)
+
+	s := broughtBy("local/x.yaml", file)
+	s.Task.KVTransfer.LMCache.ChunkSize = 1
+	_, err = newPlan(s)
+	require.ErrorContains(t, err, `the file "local/x.yaml" is used as it is; move the block's other settings into it`)
+
+	s = broughtBy("local/x.yaml", file)
+	s.Env = map[string]string{"LMCACHE_CONFIG_FILE": "/local/y.yaml"}
+	_, err = newPlan(s)
+	require.ErrorContains(t, err, `config_file "local/x.yaml" and env LMCACHE_CONFIG_FILE = "/local/y.yaml": name the file once`)
+}
+
+func TestRankPorts_sayTheArithmetic(t *testing.T) {
+	s := good(func(s *situation) { s.Task.DataParallelSize, s.GPUs = 3, gpus{3, "0,1,2"} })
+	_, err := newPlan(s)
+	require.EqualError(t, err, `data-parallel ranks 0 to 2 listen on kv_transfer.side_channel_port 29000 + rank, but the group's network has not reserved 29001, 29002; `+
+		`make "nixl" static and add port "nixl_1" { static = 29001 } port "nixl_2" { static = 29002 }`)
+	reserveRanks(&s)
+	_, err = newPlan(s)
+	require.NoError(t, err)
+	s = good(func(s *situation) { s.Task.Args = []string{"-dp=8", "-dpl=2", "-dpr=4"} })
+	_, err = newPlan(s)
+	require.ErrorContains(t, err, "ranks 4 to 5 listen on")
+	require.ErrorContains(t, err, "has not reserved 29004, 29005;")
+}
+
+func TestLMCache_oldReceiverListensOnAPortForEachWorker(t *testing.T) {
+	kv := lmcacheWith(func(l *LMCache) { l.Version, l.PD.InitPorts = "0.3.6", []string{"lmcache"} })
+	s := cluster("decode", kv)
+	s.Task.TensorParallelSize, s.GPUs = 2, gpus{2, "0,1"}
+	_, err := newPlan(s)
+	require.ErrorContains(t, err, `listens on "lmcache" 7305 + tensor-parallel rank; reserve 7306 too: port "lmcache_1" { static = 7306 }`)
+	s.Task.KVTransfer.LMCache.PD.InitPorts = []string{"init"}
+	_, err = newPlan(s)
+	require.NoError(t, err)
+}
