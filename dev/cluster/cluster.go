@@ -86,12 +86,7 @@ func (c *Cluster) prepare(ctx context.Context) (err error) {
 	if err := takeOver(ctx, c.cfg.StateDir, c.cfg.Say); err != nil {
 		return err
 	}
-	if err := unmount(c.cfg.StateDir); err != nil {
-		return err
-	}
-	// A cluster starts from nothing: the data of the one before would bring its
-	// jobs back.
-	if err := os.RemoveAll(c.cfg.StateDir); err != nil {
+	if err := claim(c.cfg.StateDir); err != nil {
 		return err
 	}
 	plugins := filepath.Join(c.cfg.StateDir, "plugins")
@@ -144,7 +139,7 @@ func (c *Cluster) startConsul(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.consul, err = startProcess("consul", c.LogFile("consul"), os.Environ(), c.cfg.Consul, "agent", "-dev", "-config-file", conf)
+	c.consul, err = startProcess("consul", c.LogFile("consul"), c.environ(), c.cfg.Consul, "agent", "-dev", "-config-file", conf)
 	if err != nil {
 		return err
 	}
@@ -170,7 +165,7 @@ func (c *Cluster) StartNomad(ctx context.Context) error {
 	}
 	// Tasks under raw_exec inherit this environment: the router finds Consul
 	// by it, and pd-router by PATH.
-	env := append(os.Environ(), "CONSUL_HTTP_ADDR="+c.ConsulAddr(), "PATH="+c.cfg.BinDir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	env := append(c.environ(), "CONSUL_HTTP_ADDR="+c.ConsulAddr(), "PATH="+c.cfg.BinDir+string(os.PathListSeparator)+os.Getenv("PATH"))
 	env = append(env, c.cfg.Env...)
 	c.nomad, err = startProcess("nomad", c.LogFile("nomad"), env, c.cfg.Nomad, args...)
 	if err != nil {
@@ -205,6 +200,9 @@ func (c *Cluster) nodeReady() error {
 	return nil
 }
 
+// environ is what every agent starts with.
+func (c *Cluster) environ() []string { return append(os.Environ(), marker+c.cfg.StateDir) }
+
 // KillNomad ends the Nomad agent without a chance to clean up, as a crash would.
 func (c *Cluster) KillNomad() { c.nomad.kill() }
 
@@ -216,7 +214,7 @@ func (c *Cluster) startAutoscaler(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.autoscaler, err = startProcess("autoscaler", c.LogFile("autoscaler"), os.Environ(), c.cfg.Autoscaler, "agent", "-config", conf)
+	c.autoscaler, err = startProcess("autoscaler", c.LogFile("autoscaler"), c.environ(), c.cfg.Autoscaler, "agent", "-config", conf)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -75,18 +76,53 @@ func TestWaitFor_endsWithTheProcess(t *testing.T) {
 	require.ErrorContains(t, err, "short ended (exit status 1)")
 }
 
-func TestLeftovers_findsProcessesOfTheDirectory(t *testing.T) {
+func TestLeftovers_findsTheClustersProcessesOnly(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command("sleep", "60")
-	cmd.Dir = dir
-	require.NoError(t, cmd.Start())
+	spawn := func(env ...string) *exec.Cmd {
+		cmd := exec.Command("sleep", "60")
+		cmd.Dir = dir // as an operator's shell or editor may be
+		cmd.Env = env
+		require.NoError(t, cmd.Start())
+		reaped := make(chan struct{})
+		go func() { defer close(reaped); _ = cmd.Wait() }()
+		t.Cleanup(func() { _ = cmd.Process.Kill(); <-reaped })
+		return cmd
+	}
+	spawn("HOME=/")
+	spawn(marker + dir + "2")
+	ours := spawn("HOME=/", marker+dir)
 	left, err := Leftovers(dir)
 	require.NoError(t, err)
-	require.Len(t, left, 1)
-	require.Contains(t, left[0], "sleep 60")
-	require.NoError(t, cmd.Process.Kill())
-	_ = cmd.Wait()
+	require.Equal(t, []string{fmt.Sprintf("%d sleep 60", ours.Process.Pid)}, left)
+
+	require.NoError(t, takeOver(t.Context(), dir, func(string, ...any) {}))
 	left, err = Leftovers(dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+func TestClaim_emptiesOnlyWhatIsACluster(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	require.NoError(t, claim(dir))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "old"), nil, 0o644))
+	require.NoError(t, claim(dir))
+	require.NoFileExists(t, filepath.Join(dir, "old"))
+
+	models := t.TempDir()
+	weights := filepath.Join(models, "weights")
+	require.NoError(t, os.WriteFile(weights, nil, 0o644))
+	require.ErrorContains(t, claim(models), "not a cluster's")
+	require.FileExists(t, weights)
+}
+
+func TestOwn_isForOneAtATime(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	release, err := own(dir)
+	require.NoError(t, err)
+	_, err = own(dir)
+	require.ErrorContains(t, err, "another cluster uses it")
+	release()
+	release, err = own(dir)
+	require.NoError(t, err)
+	release()
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,14 @@ type leftover struct {
 
 func (l leftover) String() string { return strconv.Itoa(l.pid) + " " + l.command }
 
+// marker is in the environment of the agents, and so of whatever they start:
+// "NOMAD_VLLM_STATE=<absolute state directory>". A process that merely works in
+// the directory, or names it on its command line, is not the cluster's.
+const marker = "NOMAD_VLLM_STATE="
+
 // Leftovers lists the processes that belong to the cluster with that state
-// directory: those whose executable, working directory or command line lies
-// under it.
+// directory: those that carry its marker, and those that run one of its
+// plugins (a shim writes its title over its environment).
 func Leftovers(dir string) ([]string, error) {
 	found, err := leftovers(dir)
 	out := make([]string, len(found))
@@ -37,19 +43,20 @@ func leftovers(dir string) ([]leftover, error) {
 	if err != nil {
 		return nil, err
 	}
-	under := func(path string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+	plugins := filepath.Join(dir, "plugins") + "/"
 	var out []leftover
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		cwd, _ := os.Readlink("/proc/" + e.Name() + "/cwd")
+		env, _ := os.ReadFile("/proc/" + e.Name() + "/environ")
 		exe, _ := os.Readlink("/proc/" + e.Name() + "/exe")
 		args, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
 		line := strings.TrimSpace(strings.ReplaceAll(string(args), "\x00", " "))
 		// A zombie has no command line any more; its parent is about to reap it.
-		if line != "" && (under(cwd) || under(exe) || strings.Contains(line, dir+"/")) {
+		marked := bytes.Contains(append([]byte{0}, env...), []byte("\x00"+marker+dir+"\x00"))
+		if line != "" && (marked || strings.HasPrefix(exe, plugins)) {
 			out = append(out, leftover{pid, line})
 		}
 	}
@@ -64,23 +71,24 @@ func takeOver(ctx context.Context, dir string, say func(string, ...any)) error {
 		return err
 	}
 	say("stopping %d processes that an earlier cluster left in %s", len(found), dir)
-	for _, l := range found {
-		if strings.Contains(l.command, filepath.Join(dir, nomadConfig.Name())) {
-			_ = syscall.Kill(l.pid, syscall.SIGTERM)
-		}
-	}
-	// What does not end by itself with Nomad gone has lost its supervisor.
-	for _, s := range []syscall.Signal{0, syscall.SIGTERM, syscall.SIGKILL} {
-		if err := endLeftovers(ctx, dir, s); err == nil || ctx.Err() != nil {
+	nomad := func(l leftover) bool { return strings.Contains(l.command, filepath.Join(dir, nomadConfig.Name())) }
+	all := func(leftover) bool { return true }
+	for _, step := range []struct {
+		who  func(leftover) bool
+		s    syscall.Signal
+		wait time.Duration
+	}{{nomad, syscall.SIGTERM, 20 * time.Second}, {all, syscall.SIGTERM, 10 * time.Second}, {all, syscall.SIGKILL, 10 * time.Second}} {
+		if err = endLeftovers(ctx, dir, step.who, step.s, step.wait); err == nil || ctx.Err() != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("end what an earlier cluster left in %s", dir)
+	return err
 }
 
-// endLeftovers signals all that is left and waits up to 20 s until it is gone.
-func endLeftovers(ctx context.Context, dir string, s syscall.Signal) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+// endLeftovers signals those that who picks and waits until they are gone. The
+// error says what is left of all of them.
+func endLeftovers(ctx context.Context, dir string, who func(leftover) bool, s syscall.Signal, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	t := time.NewTicker(poll)
 	defer t.Stop()
@@ -89,10 +97,17 @@ func endLeftovers(ctx context.Context, dir string, s syscall.Signal) error {
 		if err != nil || len(found) == 0 {
 			return err
 		}
+		waiting := false
 		for _, l := range found {
-			if first && s != 0 {
-				_ = syscall.Kill(l.pid, s)
+			if who(l) {
+				waiting = true
+				if first {
+					_ = syscall.Kill(l.pid, s)
+				}
 			}
+		}
+		if !waiting {
+			return fmt.Errorf("still running: %v", found)
 		}
 		select {
 		case <-ctx.Done():
@@ -118,6 +133,30 @@ func unmount(dir string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// claim empties the state directory for a new cluster: the data of the one
+// before would bring its jobs back. A directory that holds something else is
+// refused, since its owner would not want it emptied.
+func claim(dir string) error {
+	sign := filepath.Join(dir, ".nomad-vllm")
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(sign); err != nil && len(entries) > 0 {
+		return errors.New("it holds files that are not a cluster's; choose another directory (-state), or empty it yourself")
+	}
+	if err := unmount(dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(sign, []byte("State of nomad-vllm dev. The next run empties this directory.\n"), 0o644)
 }
 
 // own takes the state directory for this process, so that two clusters never

@@ -41,17 +41,19 @@ func TestParams_takesRealAnswersVerbatim(t *testing.T) {
 }
 
 func TestParams_refusesWhatKillsADecode(t *testing.T) {
-	const good = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1]],"remote_engine_id":"e","remote_host":"h","remote_port":1}`
+	const good = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1]],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h","remote_port":1}`
+	_, err := Params([]byte(`{"kv_transfer_params":` + good + `}`))
+	require.NoError(t, err)
 	for _, bad := range []string{
 		`null`, `{}`, `[]`, `"x"`, `true`,
 		replace(good, `"do_remote_prefill":true`, `"do_remote_prefill":false`), replace(good, `"do_remote_decode":false`, `"do_remote_decode":true`),
-		replace(good, `"e"`, `""`), replace(good, `"e"`, `null`), replace(good, `"h"`, `null`), replace(good, `:1}`, `:0}`), replace(good, `:1}`, `:70000}`),
+		replace(good, `"e"`, `""`), replace(good, `"e"`, `null`), replace(good, `"h"`, `null`), replace(good, `"r"`, `null`), replace(good, `:1}`, `:0}`), replace(good, `:1}`, `:70000}`),
 		replace(good, `:1}`, `:"1"}`), replace(good, `[[1]]`, `null`), replace(good, `[[1]]`, `"x"`),
 	} {
 		_, err := Params([]byte(`{"kv_transfer_params":` + bad + `}`))
 		require.ErrorIs(t, err, ErrNoParams, bad)
 	}
-	_, err := Params([]byte(`<html>`))
+	_, err = Params([]byte(`<html>`))
 	require.Error(t, err)
 	require.NotErrorIs(t, err, ErrNoParams, "an answer that is no JSON is a broken prefill")
 }
