@@ -67,6 +67,10 @@ type TaskConfig struct {
 	Command string `codec:"command"`
 	// Args are passed on after the driver's own.
 	Args []string `codec:"args"`
+	// KillTimeout repeats the task's own kill_timeout, which Nomad tells a
+	// driver only when it stops the task, while vLLM must know at its start how
+	// long it may drain. "" (the default): vLLM drops what it is writing.
+	KillTimeout string `codec:"kill_timeout"`
 	// TensorParallelSize, PipelineParallelSize and DataParallelSize multiply
 	// to the number of GPUs that the task must have reserved. 0: the engine's
 	// default of 1.
@@ -131,6 +135,7 @@ func taskConfigSpec() *hclspec.Spec {
 		"port":                   stringDefault("port", defaultPortLabel),
 		"command":                optional("command", "string"),
 		"args":                   optional("args", "list(string)"),
+		"kill_timeout":           optional("kill_timeout", "string"),
 		"tensor_parallel_size":   optional("tensor_parallel_size", "number"),
 		"pipeline_parallel_size": optional("pipeline_parallel_size", "number"),
 		"data_parallel_size":     optional("data_parallel_size", "number"),

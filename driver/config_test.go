@@ -37,6 +37,7 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
   port    = "api"
   command = "local/vllm"
   args    = ["--max-model-len=8192", "--enforce-eager"]
+  kill_timeout           = "30s"
   tensor_parallel_size   = 2
   pipeline_parallel_size = 3
   data_parallel_size     = 4
@@ -132,6 +133,7 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
 	require.Equal(t, TaskConfig{
 		Model: "meta-llama/Llama-3.1-8B-Instruct", Role: "prefill", Port: "api", Command: "local/vllm",
 		Args:               []string{"--max-model-len=8192", "--enforce-eager"},
+		KillTimeout:        "30s",
 		TensorParallelSize: 2, PipelineParallelSize: 3, DataParallelSize: 4,
 		KVTransfer: &KVTransfer{
 			Connector: "NixlConnector", KVRole: "kv_both", EngineID: "p-0", KVBufferDevice: "cpu",

@@ -54,6 +54,8 @@ func newPlan(s situation) (plan, error) {
 	}
 	b.serve()
 	b.sizes()
+	b.drain()
+	b.fail(b.engineV1())
 	b.transfer()
 	b.environment()
 	b.plan.Argv = append(b.plan.Argv, s.Task.Args...)
@@ -164,6 +166,11 @@ func inBlock(err error) error {
 	return fmt.Errorf("kv_transfer.%w", err)
 }
 
+// ucxCache is off unless the job sets it. With it, a decode keeps the memory of
+// a dead prefill of its host mapped, and the next one finds its GPU full; the
+// cost is some milliseconds a transfer.
+const ucxCache = "UCX_CUDA_IPC_CACHE"
+
 // environment adds what vLLM reads from there. What the job sets itself wins,
 // except where only the driver can know.
 func (b *builder) environment() {
@@ -179,5 +186,8 @@ func (b *builder) environment() {
 	if b.GPUs.Reserved() {
 		b.plan.Env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 		b.plan.Env["CUDA_VISIBLE_DEVICES"] = b.GPUs.Visible
+		if _, set := b.plan.Env[ucxCache]; !set && b.Task.KVTransfer != nil {
+			b.plan.Env[ucxCache] = "n"
+		}
 	}
 }
