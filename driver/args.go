@@ -125,6 +125,20 @@ func (b *builder) sizes() {
 		return
 	}
 	b.fail(compareGPUs(need, b.GPUs.Count, terms))
+	b.fail(b.unreserved())
+}
+
+// unreserved refuses to start an engine that would take a GPU which Nomad may
+// have given to somebody else: with nothing said, CUDA shows it all of them.
+// An allocation that the agent restarts before the device plugin has reported
+// is such a case, and a moment later it is not, so Nomad should try again.
+func (b *builder) unreserved() error {
+	_, chosen := b.situation.Env["CUDA_VISIBLE_DEVICES"]
+	if b.GPUs.Reserved() || b.NodeGPUs == 0 || chosen {
+		return nil
+	}
+	return &recoverable{fmt.Errorf("Nomad reserved no GPU, but this node has %s: add device \"nvidia/gpu\" {} to the task's resources, or env { CUDA_VISIBLE_DEVICES = \"\" } to run without",
+		countGPUs(b.NodeGPUs))}
 }
 
 // spansNodes reports whether some of the engine's GPUs are elsewhere, so that
@@ -138,7 +152,7 @@ func (b *builder) spansNodes() bool {
 }
 
 func compareGPUs(need, have int, terms []string) error {
-	if need == have || have == 0 && need == 1 { // an engine on CPU, or a node without a device plugin
+	if need == have || have == 0 && need == 1 { // an engine on CPU; see unreserved
 		return nil
 	}
 	what := strings.Join(terms, " x ")

@@ -21,6 +21,10 @@ type situation struct {
 	Ports   []port
 	Env     map[string]string // the task's environment as Nomad built it
 	GPUs    gpus
+	// NodeGPUs is how many GPUs the node has, looked at only if none is reserved.
+	NodeGPUs int
+	// LMCacheVersion is the node's; empty: not known.
+	LMCacheVersion string
 	// SecretsDir is the task's directory that others cannot read: files go there.
 	SecretsDir string
 	// Brought are the files that the job names as a connector's own, as found.

@@ -121,6 +121,12 @@ func TestPlan_parallelSizes(t *testing.T) {
 			`tensor_parallel_size 1 needs 1 GPU but Nomad reserved 8: set device "nvidia/gpu" { count = 1 } or tensor_parallel_size = 8`, false},
 		"none yet": {func(s *situation) { s.Task.TensorParallelSize = 4 }, "",
 			`needs 4 GPUs but Nomad reserved none`, true},
+		"unreserved": {func(s *situation) { s.NodeGPUs = 8 }, "",
+			`Nomad reserved no GPU, but this node has 8 GPUs: add device "nvidia/gpu" {}`, true},
+		"unreserved on purpose": {func(s *situation) {
+			s.NodeGPUs = 8
+			s.Env = map[string]string{"CUDA_VISIBLE_DEVICES": ""}
+		}, "", "", false},
 		"negative":    {func(s *situation) { s.Task.TensorParallelSize = -1 }, "", "tensor_parallel_size = -1: want at least 1", false},
 		"not numbers": {func(s *situation) { s.Task.Args = []string{"-tp=two"} }, "", `args: --tensor-parallel-size "two": want a whole number`, false},
 		"twice": {func(s *situation) {

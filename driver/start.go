@@ -91,10 +91,15 @@ func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
 	devices, devErr := visibleDevices(reservedIDs(c.DeviceEnv, c.Env), func() (map[string]int, error) {
 		return gpuIndex(cfg.GPUProcDir)
 	})
+	nodeGPUs := 0
+	if !devices.Reserved() {
+		present, _ := procIndex(cfg.GPUProcDir) // what cannot be listed is no GPU that CUDA would find
+		nodeGPUs = len(present)
+	}
 	dir := c.TaskDir()
 	p, err := newPlan(situation{
-		Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices,
-		SecretsDir: dir.SecretsDir, Brought: readBrought(tc, c.Env, dir.Dir),
+		Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices, NodeGPUs: nodeGPUs,
+		LMCacheVersion: cfg.LMCacheVersion, SecretsDir: dir.SecretsDir, Brought: readBrought(tc, c.Env, dir.Dir),
 	})
 	return p, errors.Join(err, devErr)
 }

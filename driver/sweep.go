@@ -27,7 +27,9 @@ func (d *Driver) sweep(cfg Config, c *drivers.TaskConfig) {
 		return
 	}
 	for _, dir := range others {
-		if dir != own && !d.knowsDir(dir) {
+		// A sibling task whose name goes on after ours ("a_b" beside "a").
+		sibling := strings.Contains(dir[i+1:], "_")
+		if dir != own && !sibling && !d.knowsDir(dir) {
 			d.end(dir)
 		}
 	}

@@ -29,6 +29,25 @@ func TestStart_endsAForgottenLifeOfTheSameTask(t *testing.T) {
 	k.said("ready")
 }
 
+func TestStart_leavesAForgottenSiblingToItsRecovery(t *testing.T) {
+	first, end := newPlugin(t, driver.Config{})
+	k, sibling := newTask(t, "serve"), newTask(t, "serve")
+	sibling.AllocID, sibling.AllocDir, sibling.Name = k.AllocID, k.AllocDir, k.Name+"_b"
+	sibling.ID = k.AllocID + "/" + sibling.Name + "/00000000"
+	require.NoError(t, os.MkdirAll(sibling.TaskDir().Dir, 0o755))
+	handle := sibling.start(first)
+	sibling.said("ready")
+	end()
+
+	d := newDriver(t, driver.Config{})
+	k.start(d) // before Nomad has asked to recover the sibling
+	k.said("ready")
+	require.NoError(t, d.RecoverTask(handle))
+	s, err := d.InspectTask(sibling.ID)
+	require.NoError(t, err)
+	require.EqualValues(t, "running", s.State)
+}
+
 func TestStart_leavesOtherTasksOfTheAllocationAlone(t *testing.T) {
 	d := newDriver(t, driver.Config{})
 	k, other := newTask(t, "serve"), newTask(t, "serve")
