@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/hashicorp/nomad/plugins/shared/hclspec"
+
+	"github.com/nomad-vllm/nomad-vllm/vllm"
 )
 
 // Config is the plugin's own config, one per node:
@@ -24,6 +26,9 @@ type Config struct {
 	// its exit record. Empty (the default): inside each allocation's
 	// directory, beside the tasks' own and out of their reach.
 	StateDir string `codec:"state_dir"`
+	// LMCacheVersion is the LMCache of this node's engine, for tasks whose
+	// lmcache block does not say. Default: not known.
+	LMCacheVersion string `codec:"lmcache_version"`
 }
 
 func defaultConfig() Config {
@@ -36,6 +41,8 @@ func configSpec() *hclspec.Spec {
 		"command":      stringDefault("command", def.Command),
 		"gpu_proc_dir": stringDefault("gpu_proc_dir", def.GPUProcDir),
 		"state_dir":    hclspec.NewAttr("state_dir", "string", false),
+
+		"lmcache_version": optional("lmcache_version", "string"),
 	})
 }
 
@@ -50,6 +57,11 @@ func (c Config) validate() error {
 	for name, path := range map[string]string{"gpu_proc_dir": c.GPUProcDir, "state_dir": c.StateDir} {
 		if path != "" && !filepath.IsAbs(path) {
 			errs = append(errs, fmt.Errorf("%s = %q: want an absolute path", name, path))
+		}
+	}
+	if c.LMCacheVersion != "" {
+		if _, err := vllm.ParseLMCacheVersion(c.LMCacheVersion); err != nil {
+			errs = append(errs, fmt.Errorf("lmcache_version = %w", err))
 		}
 	}
 	return errors.Join(errs...)

@@ -18,8 +18,10 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
   command      = "/opt/vllm/bin/vllm"
   gpu_proc_dir = "/tmp/gpus"
   state_dir    = "/var/lib/vllm"
+
+  lmcache_version = "0.5.3"
 }`, &got)
-	require.Equal(t, Config{Command: "/opt/vllm/bin/vllm", GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm"}, got)
+	require.Equal(t, Config{Command: "/opt/vllm/bin/vllm", GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm", LMCacheVersion: "0.5.3"}, got)
 	requireAllSet(t, reflect.ValueOf(got))
 }
 
@@ -221,9 +223,9 @@ func TestSetConfig_takesWhatAnAgentSends(t *testing.T) {
 	require.Equal(t, defaultConfig(), d.config())
 
 	var data []byte
-	require.NoError(t, base.MsgPackEncode(&data, &Config{Command: "", GPUProcDir: "gpus", StateDir: "state"}))
+	require.NoError(t, base.MsgPackEncode(&data, &Config{Command: "", GPUProcDir: "gpus", StateDir: "state", LMCacheVersion: "new"}))
 	err := d.SetConfig(&base.Config{PluginConfig: data})
-	for _, want := range []string{`command = ""`, `gpu_proc_dir = "gpus": want an absolute path`, `state_dir = "state": want an absolute path`} {
+	for _, want := range []string{`command = ""`, `gpu_proc_dir = "gpus": want an absolute path`, `state_dir = "state": want an absolute path`, `lmcache_version = "new": want a version`} {
 		require.ErrorContains(t, err, want)
 	}
 	require.Equal(t, defaultConfig(), d.config(), "a bad config changes nothing")

@@ -114,3 +114,16 @@ func TestLMCache_oldReceiverListensOnAPortForEachWorker(t *testing.T) {
 	_, err = newPlan(s)
 	require.NoError(t, err)
 }
+
+func TestLMCache_theNodesVersionHoldsWhereTheBlockSaysNone(t *testing.T) {
+	s := cluster("decode", lmcacheWith(func(l *LMCache) { l.Version = "" }))
+	s.LMCacheVersion = "0.3.6"
+	p, err := newPlan(s)
+	require.NoError(t, err)
+	require.Contains(t, string(p.Files[0].Content), "enable_nixl: true")
+	require.Empty(t, p.Notes)
+	s.Task.KVTransfer.LMCache.Version = "0.5.3"
+	p, err = newPlan(s)
+	require.NoError(t, err)
+	require.Contains(t, string(p.Files[0].Content), "enable_pd: true")
+}

@@ -16,7 +16,8 @@ import (
 // driver writes its file, in the keys that the given version reads.
 type LMCache struct {
 	// Version is the LMCache that the engine imports, "0.5.3". Default: the
-	// newest that the driver knows, which it says in a task event.
+	// plugin's lmcache_version, else the newest that the driver knows, which it
+	// says in a task event.
 	Version string `codec:"version"`
 	// ConfigFile is a file of the job's own, in the task's directory, instead
 	// of all that follows. Its keys are checked against the version.
@@ -103,6 +104,9 @@ type lmcacheFile struct {
 
 func (l *lmcacheFile) setVersion() {
 	l.version = vllm.NewestLMCache()
+	if l.Version == "" {
+		l.Version = l.LMCacheVersion
+	}
 	if l.Version == "" {
 		l.Notes = append(l.Notes, fmt.Sprintf("LMCache's version is not known: its settings are those of %s; set kv_transfer.lmcache.version if another one is installed", l.version))
 		return
