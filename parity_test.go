@@ -1,6 +1,7 @@
 package nomadvllm
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -39,4 +40,60 @@ func TestLinter_knowsTheAutoscalersSignalsAndSettings(t *testing.T) {
 
 	_, err := strategy.ParseRules(map[string]string{"no such key": "1", "target": "1"}, signal.QueueDepth+"/prefill/pd")
 	require.ErrorContains(t, err, "want "+strings.Join(lint.StrategyKeys(), ", "))
+}
+
+func TestLinter_refusesTheValuesThatTheStrategyRefuses(t *testing.T) {
+	values := map[string][]string{
+		"target":           {"4", "0.5", "0", "-1", "1e3", "soon", "250ms", "0s", "-1s", "", "NaN", "Inf"},
+		"kind":             {"sum", "level", "mean", ""},
+		"max_scale_up":     {"0", "3", "-1", "0.5", "2.0", "many", "99999999999"},
+		"max_scale_down":   {"0", "1", "-1", "1e3"},
+		"scale_down_below": {"0.5", "1", "0", "1.01", "-0.5", "half", "NaN"},
+	}
+	queries := map[string]string{"avg_cpu": "nomad-apm"}
+	for _, s := range signal.All() {
+		queries[s.Name+"/prefill/pd"] = "vllm"
+	}
+	for query, source := range queries {
+		for key, all := range values {
+			for _, v := range all {
+				config := map[string]string{"target": "4", key: v}
+				if source != "vllm" && key != "kind" {
+					config["kind"] = "sum"
+				}
+				_, err := strategy.ParseRules(config, query)
+				require.Equal(t, err != nil, strategyRefused(config, source, query), "%s, %v: %v", query, config, err)
+			}
+		}
+	}
+}
+
+// strategyRefused lints a job whose only check has the strategy.
+func strategyRefused(config map[string]string, source, query string) bool {
+	var block strings.Builder
+	for k, v := range config {
+		fmt.Fprintf(&block, "%s = %q\n", k, v)
+	}
+	src := fmt.Sprintf(`job "pd" {
+  group "prefill" {
+    scaling {
+      max = 2
+      policy {
+        check "c" {
+          source = %q
+          query  = %q
+          strategy "vllm-pd" {
+            %s
+          }
+        }
+      }
+    }
+  }
+}`, source, query, block.String())
+	for _, f := range lint.File("pd.nomad.hcl", []byte(src), lint.Options{}) {
+		if f.Rule == "scaling-strategy" {
+			return true
+		}
+	}
+	return false
 }

@@ -50,7 +50,7 @@ func checkQuery(g *group, c node, r *reporter) {
 	}
 	of := namespaceOf(g.job)
 	switch {
-	case groupName == "" || jobName == "":
+	case groupName == "" || jobName == "" || strings.HasSuffix(text, "@"):
 		r.errorf(v.at, fmt.Sprintf("write %q", want), "query %q is not METRIC/GROUP/JOB[@NAMESPACE]", text)
 	case !slices.Contains(Metrics(), metric):
 		r.errorf(v.at, "write one of "+strings.Join(Metrics(), ", ")+jobspec.DidYouMean(metric, Metrics()), "query %q: no metric %q", text, metric)

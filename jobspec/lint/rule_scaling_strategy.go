@@ -25,6 +25,7 @@ func checkScalingStrategy(j *job, r *reporter) {
 			for _, s := range strategies {
 				if s.label() == strategyVLLM {
 					checkStrategy(s, r)
+					checkStrategyValues(c, s, r)
 				}
 			}
 		}
