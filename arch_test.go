@@ -75,3 +75,43 @@ func under(path string, prefixes []string) bool {
 	}
 	return false
 }
+
+// owners says, for libraries that only some rooms may import directly, which.
+var owners = []struct{ library, rooms string }{
+	{"github.com/hashicorp/consul/api", "fleet dev"},
+	{"github.com/hashicorp/nomad/jobspec2", "jobspec"},
+	{"github.com/hashicorp/nomad/api", "jobspec dev"},
+	{"github.com/hashicorp/nomad", "driver plugin"}, // under the BUSL
+	{"github.com/hashicorp/nomad-autoscaler", "autoscale plugin"},
+	{"github.com/hashicorp/hcl/v2", "jobspec cmd"},
+	{"github.com/hashicorp/cli", "cmd"},
+	{"github.com/prometheus/client_golang", "router"},
+	{"gopkg.in/yaml.v3", "vllm driver"},
+}
+
+func TestLibraries_areImportedByTheirOwnersOnly(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").CombinedOutput()
+	require.NoErrorf(t, err, "%s", out)
+	used := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		room, _, _ := strings.Cut(strings.TrimPrefix(f[0], module), "/")
+		for _, dep := range f[1:] {
+			for _, o := range owners { // the first that fits: the most special comes first
+				if !under(dep, []string{o.library}) {
+					continue
+				}
+				used[o.library] = true
+				if !strings.Contains(" "+o.rooms+" ", " "+room+" ") {
+					t.Errorf("%s imports %s, which is for %s only", f[0], dep, o.rooms)
+				}
+				break
+			}
+		}
+	}
+	for _, o := range owners {
+		if !used[o.library] {
+			t.Errorf("nobody imports %s: is its rule still about anything?", o.library)
+		}
+	}
+}
