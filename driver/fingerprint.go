@@ -56,5 +56,8 @@ func (d *Driver) fingerprint() *drivers.Fingerprint {
 		return f
 	}
 	f.Attributes["driver.vllm.command"] = structs.NewStringAttribute(path)
+	for name, v := range versions(path) {
+		f.Attributes["driver.vllm.runtime."+defaultRuntime+"."+name] = structs.NewStringAttribute(v)
+	}
 	return f
 }
