@@ -23,6 +23,7 @@ type page struct {
 	Progress string // progress_deadline: Nomad wants it longer than Load
 	Drain    int    // --shutdown-timeout, seconds
 	Kill     string // kill_timeout: the drain, and time to die in
+	Finish   string // the router's -drain-timeout: shorter than Kill
 }
 
 // Render writes the Nomad job file of a service that ParseService returned.
@@ -53,6 +54,7 @@ func Render(s Service) ([]byte, error) {
 		Progress: FormatDuration(load + 5*time.Minute),
 		Drain:    int(drain / time.Second),
 		Kill:     FormatDuration(drain + 10*time.Second),
+		Finish:   FormatDuration(drain + 5*time.Second),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("fill the job template: %w", err)

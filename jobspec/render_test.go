@@ -139,7 +139,7 @@ func TestRender_waitsLongerThanALoadAndADrain(t *testing.T) {
 			drain = "15s"
 		}
 	}`)
-	for _, want := range []string{`healthy_deadline  = "45m"`, `progress_deadline = "50m"`, `grace = "45m"`, `"--shutdown-timeout=15"`, `kill_timeout = "25s"`} {
+	for _, want := range []string{`healthy_deadline  = "45m"`, `progress_deadline = "50m"`, `grace = "45m"`, `"--shutdown-timeout=15"`, `kill_timeout = "25s"`, `"-drain-timeout", "20s",`} {
 		require.Contains(t, out, want)
 	}
 }

@@ -440,6 +440,7 @@ job "pd" {
         args = [
           "-listen", "${NOMAD_ADDR_http}",
           "-consul-service", "vllm",
+          "-drain-timeout", "25s", # shorter than kill_timeout
         ]
       }
 
