@@ -43,7 +43,7 @@ func TestConnectors_mistakesAreNamedWithTheWayOut(t *testing.T) {
 		`LMCache 0.5.3 ignores the key enable_nixl; write enable_pd`:                               cluster("decode", lmcacheWith(func(l *LMCache) { l.Settings = map[string]string{"enable_nixl": "true"} })),
 		`LMCache 0.3.6 ignores the key pd_backend_mode; remove it`:                                 cluster("decode", lmcacheWith(func(l *LMCache) { l.Version = "0.3.6"; l.Settings = map[string]string{"pd_backend_mode": "x"} })),
 		`kv_transfer.lmcache.max_local_disk_size "x": want a size`:                                 cluster("decode", lmcacheWith(func(l *LMCache) { l.MaxLocalDiskSize = "x" })),
-		`kv_transfer.lmcache: pd and a remote store`:                                               cluster("decode", lmcacheWith(func(l *LMCache) { l.RemoteURL = "redis://x" })),
+		`kv_transfer.lmcache: pd and a remote store`:                                               cluster("decode", lmcacheWith(func(l *LMCache) { l.Version, l.RemoteURL = "0.3.7", "redis://x" })),
 		`kv_transfer.lmcache.pd: LMCache either sends or receives`:                                 cluster("both", lmcacheWith(func(*LMCache) {})),
 		`kv_transfer.lmcache.pd: LMCache 0.5.3 tells the router that KV was sent; set proxy_host`:  cluster("prefill", lmcacheWith(func(*LMCache) {})),
 		`kv_transfer.lmcache.pd: LMCache 0.3.6 sends to one decode; set receiver_host`:             cluster("prefill", lmcacheWith(func(l *LMCache) { l.Version = "0.3.6" })),

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -186,8 +185,8 @@ func (l *lmcacheFile) remote() {
 	if len(extra) > 0 {
 		l.out["extra_config"] = extra
 	}
-	if l.PD != nil && l.RemoteURL != "" {
-		l.fail(errors.New("kv_transfer.lmcache: pd and a remote store; LMCache refuses both together, remove one"))
+	if strict := (vllm.LMCacheVersion{0, 3, 7}); l.PD != nil && l.RemoteURL != "" && slices.Compare(l.version[:], strict[:]) <= 0 {
+		l.fail(fmt.Errorf("kv_transfer.lmcache: pd and a remote store; LMCache %s refuses both together, remove one", l.version))
 	}
 }
 
