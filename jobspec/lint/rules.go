@@ -25,6 +25,7 @@ func rules() []Rule {
 		{"gpu-count", "not as many GPUs as vLLM's parallel sizes use", checkGPUCount},
 		{"engine-env", "an environment variable that breaks the handoff", checkEngineEnv},
 		{"service", "a server that Consul does not hear of", checkService},
+		{"router-service", "a router that watches another service than the servers'", checkRouterService},
 		{"role-tag", "a pd.role tag that is missing or contradicts the role", checkRoleTag},
 		{"service-port", "a service on another port than the server", checkServicePort},
 		{"health-check", "no HTTP check on /health", checkHealth},
