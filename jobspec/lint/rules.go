@@ -21,6 +21,7 @@ func rules() []Rule {
 		{"kv-transfer", "a prefill or decode without kv_transfer", checkKVTransfer},
 		{"connector", "a KV connector that vLLM or the driver does not have", checkConnector},
 		{"port-label", "a port label that the group's network does not have", checkPortLabels},
+		{"network-mode", "a network that the driver's servers cannot listen in", checkNetworkMode},
 		{"owned-arg", "a vLLM argument that the driver writes itself", checkOwnedArgs},
 		{"gpu-count", "not as many GPUs as vLLM's parallel sizes use", checkGPUCount},
 		{"engine-env", "an environment variable that breaks the handoff", checkEngineEnv},
