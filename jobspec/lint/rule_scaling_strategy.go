@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,9 +27,21 @@ func checkScalingStrategy(j *job, r *reporter) {
 				if s.label() == strategyVLLM {
 					checkStrategy(s, r)
 					checkStrategyValues(c, s, r)
+				} else {
+					checkStrategyName(c, s, r)
 				}
 			}
 		}
+	}
+}
+
+// checkStrategyName finds a slip in the label beside a signal of ours. Any other
+// strategy is the autoscaler's or somebody's own.
+func checkStrategyName(check, s node, r *reporter) {
+	source, _ := check.attr("source").text()
+	near := jobspec.Nearest(s.label(), []string{strategyVLLM, sourceVLLM})
+	if source == sourceVLLM && near != "" {
+		r.warnf(s.at, fmt.Sprintf("write strategy %q", strategyVLLM), "strategy %q looks like a slip for %q, which the autoscaler shows only in its log", s.label(), strategyVLLM)
 	}
 }
 
