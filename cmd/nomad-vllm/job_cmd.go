@@ -59,18 +59,19 @@ func parseFiles(ui cli.Ui, fs *flag.FlagSet, help string, args []string, most in
 	return 0, false
 }
 
-// readFile reads a file, or standard input for "-". name is what messages call it.
-func readFile(path string, stdin io.Reader) (name string, src []byte, err error) {
+// readFile reads a file, or standard input for "-". what says what it should
+// hold, and name is what messages call it.
+func readFile(what, path string, stdin io.Reader) (name string, src []byte, err error) {
 	if path == "-" {
 		src, err = io.ReadAll(stdin)
 		if err != nil {
-			return "", nil, fmt.Errorf("read standard input: %w", err)
+			return "", nil, fmt.Errorf("read %s from standard input: %w", what, err)
 		}
 		return "<stdin>", src, nil
 	}
 	src, err = os.ReadFile(path)
 	if err != nil {
-		return "", nil, fmt.Errorf("read job file: %w", err)
+		return "", nil, fmt.Errorf("read %s: %w", what, err)
 	}
 	return path, src, nil
 }

@@ -105,7 +105,7 @@ func (c *lintCommand) lint(paths []string, opts lint.Options) ([]lint.Finding, e
 	}
 	findings := []lint.Finding{} // so that nothing found is [] in JSON
 	for _, path := range paths {
-		name, src, err := readFile(path, c.in)
+		name, src, err := readFile("job file", path, c.in)
 		if err != nil {
 			return nil, err
 		}

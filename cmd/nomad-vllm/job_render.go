@@ -75,8 +75,8 @@ Options:
   -o=FILE  Write to FILE in place of standard output.
   -force   Overwrite FILE if it exists.
 
-Exit codes: 0 success, 1 the description is wrong or FILE cannot be written,
-2 wrong usage.
+Exit codes: 0 success, 1 the description is wrong or the job file cannot be
+written, 2 wrong usage or a description that cannot be read.
 `)
 }
 
@@ -93,7 +93,12 @@ func (c *renderCommand) Run(args []string) int {
 	if code, done := parseFiles(c.ui, flags, c.Help(), args, 1); done {
 		return code
 	}
-	out, err := c.render(flags.Arg(0))
+	name, src, err := readFile("service description", flags.Arg(0), c.in)
+	if err != nil {
+		c.ui.Error("nomad-vllm job render: " + err.Error())
+		return 2
+	}
+	out, err := render(name, src)
 	if err != nil {
 		c.ui.Error(err.Error())
 		return 1
@@ -110,11 +115,7 @@ func (c *renderCommand) Run(args []string) int {
 	return 0
 }
 
-func (c *renderCommand) render(path string) ([]byte, error) {
-	name, src, err := readFile(path, c.in)
-	if err != nil {
-		return nil, err
-	}
+func render(name string, src []byte) ([]byte, error) {
 	service, err := jobspec.ParseService(name, src)
 	if err != nil {
 		return nil, err

@@ -78,6 +78,13 @@ func TestJobRender_writesNothingForAWrongDescription(t *testing.T) {
 	require.NoFileExists(t, to)
 }
 
+func TestJobRender_saysWhatItCannotRead(t *testing.T) {
+	code, out, errOut := jobRun(t, "", "render", "nothing.hcl")
+	require.Equal(t, 2, code)
+	require.Empty(t, out)
+	require.Contains(t, errOut, "nomad-vllm job render: read service description: open nothing.hcl")
+}
+
 func TestJobLint_exitsByWhatItFound(t *testing.T) {
 	bad, err := os.ReadFile(badJobFile)
 	require.NoError(t, err)
