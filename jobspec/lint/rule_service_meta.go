@@ -60,7 +60,7 @@ func wantedMeta(s *server) []wanted {
 	j := s.group.job
 	return []wanted{
 		{pd.MetaModel, model, "the router could not tell which requests it serves", true},
-		{pd.MetaConnector, connector, "the router could not tell how to hand over", false},
+		{pd.MetaConnector, connector, "nobody could see from outside which connector it runs", false},
 		{pd.MetaCompat, nil, "nothing would keep two versions apart during a rolling update", true},
 		{pd.MetaJob, []string{"${NOMAD_JOB_ID}", "${NOMAD_JOB_NAME}", j.id}, "the autoscaler could not tell its job", true},
 		{pd.MetaGroup, []string{"${NOMAD_GROUP_NAME}", s.group.name}, "the autoscaler could not tell its group", true},
