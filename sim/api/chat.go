@@ -35,20 +35,10 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, p, f)
 		return
 	}
-	if !s.start(w, j) {
-		return
-	}
-	if p.stream {
-		j.streamChat(w)
-		return
-	}
-	choices, err := j.collect()
-	if err != nil {
-		j.answerError(w, err)
-		return
-	}
-	j.orca(w)
-	writeJSON(w, http.StatusOK, j.chatAnswer(choices))
+	s.deliver(w, j, j.streamChat, func(choices []choice) any {
+		j.orca(w)
+		return j.chatAnswer(choices)
+	})
 }
 
 // prepareChat makes the checks in vLLM's order.

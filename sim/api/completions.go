@@ -36,20 +36,10 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, p, f)
 		return
 	}
-	if !s.start(w, j) {
-		return
-	}
-	if p.stream {
-		j.streamCompletion(w)
-		return
-	}
-	choices, err := j.collect()
-	if err != nil {
-		j.answerError(w, err)
-		return
-	}
-	j.orca(w)
-	writeJSON(w, http.StatusOK, j.completionAnswer(choices, echoOnly))
+	s.deliver(w, j, j.streamCompletion, func(choices []choice) any {
+		j.orca(w)
+		return j.completionAnswer(choices, echoOnly)
+	})
 }
 
 func (s *Server) prepareCompletion(b *body, j *job) *failure {

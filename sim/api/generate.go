@@ -33,6 +33,23 @@ type choice struct {
 	last       engine.Output
 }
 
+// deliver runs a job that was accepted and writes its answer, as events or whole.
+func (s *Server) deliver(w http.ResponseWriter, j *job, stream func(http.ResponseWriter), whole func([]choice) any) {
+	if !s.start(w, j) {
+		return
+	}
+	if j.p.stream {
+		stream(w)
+		return
+	}
+	choices, err := j.collect()
+	if err != nil {
+		j.answerError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, whole(choices))
+}
+
 // start runs the faults that strike the request and submits its sequences.
 // False when the request has been answered already.
 func (s *Server) start(w http.ResponseWriter, j *job) bool {

@@ -37,19 +37,9 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, p, f)
 		return
 	}
-	if !s.start(w, j) {
-		return
-	}
-	if p.stream {
-		j.streamMessage(w)
-		return
-	}
-	choices, err := j.collect()
-	if err != nil {
-		j.answerError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, j.messagesAnswer(choices[0]))
+	s.deliver(w, j, j.streamMessage, func(choices []choice) any {
+		return j.messagesAnswer(choices[0])
+	})
 }
 
 type messagesResponse struct {

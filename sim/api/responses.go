@@ -21,19 +21,9 @@ func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, p, f)
 		return
 	}
-	if !s.start(w, j) {
-		return
-	}
-	if p.stream {
-		j.streamResponse(w)
-		return
-	}
-	choices, err := j.collect()
-	if err != nil {
-		j.answerError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, j.responsesAnswer(choices[0], "msg_"+s.cfg.NewID(16)))
+	s.deliver(w, j, j.streamResponse, func(choices []choice) any {
+		return j.responsesAnswer(choices[0], "msg_"+s.cfg.NewID(16))
+	})
 }
 
 // readInput reads `input`: text or a list of messages, after `instructions`.
