@@ -29,9 +29,6 @@ type Config struct {
 	// its tasks running when it ends, rather than as `nomad agent -dev`. It
 	// takes some 15 s longer to start.
 	Durable bool
-	// Env is added to the environment of the Nomad agent, which raw_exec tasks
-	// inherit; "NAME=value".
-	Env []string
 	// Say is told, in a few words, what is happening; it may be nil.
 	Say func(format string, args ...any)
 }
@@ -166,7 +163,6 @@ func (c *Cluster) StartNomad(ctx context.Context) error {
 	// Tasks under raw_exec inherit this environment: the router finds Consul
 	// by it, and pd-router by PATH.
 	env := append(c.environ(), "CONSUL_HTTP_ADDR="+c.ConsulAddr(), "PATH="+c.cfg.BinDir+string(os.PathListSeparator)+os.Getenv("PATH"))
-	env = append(env, c.cfg.Env...)
 	c.nomad, err = startProcess("nomad", c.LogFile("nomad"), env, c.cfg.Nomad, args...)
 	if err != nil {
 		return err
@@ -235,7 +231,7 @@ func (c *Cluster) Err() error {
 	return nil
 }
 
-// Stop purges every job, ends the agents and reports anything that is still
+// Stop stops every job, ends the agents and reports anything that is still
 // running.
 func (c *Cluster) Stop() error {
 	defer c.release()

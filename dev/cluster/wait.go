@@ -39,7 +39,7 @@ func waitFor(ctx context.Context, p *process, limit time.Duration, what string, 
 	}
 }
 
-// stopJobs purges every job and waits until their allocations have ended.
+// stopJobs stops every job and waits until their allocations have ended.
 func (c *Cluster) stopJobs() error {
 	jobs, _, err := c.Nomad.Jobs().List(nil)
 	if err != nil {

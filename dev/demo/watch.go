@@ -26,7 +26,7 @@ type Progress struct {
 	Instance string // "prefill[0]"
 	AllocID  string
 	Stage    Stage
-	Detail   string // the newest task event, for a failure or while loading
+	Detail   string // of a failure: the task event that says why
 }
 
 // Text is the stage with its detail.
@@ -122,7 +122,7 @@ func (w *Watcher) look() ([]Progress, error) {
 		if a.DesiredStatus != "run" {
 			continue
 		}
-		p := Progress{Instance: a.Name[strings.Index(a.Name, ".")+1:], AllocID: a.ID}
+		p := Progress{Instance: strings.TrimPrefix(a.Name, w.Job+"."), AllocID: a.ID}
 		p.Stage, p.Detail = stage(a, checks)
 		out = append(out, p)
 	}
@@ -131,23 +131,9 @@ func (w *Watcher) look() ([]Progress, error) {
 }
 
 func stage(a *nomadapi.AllocationListStub, checks consulapi.HealthChecks) (Stage, string) {
-	var last *nomadapi.TaskEvent
-	failed := a.ClientStatus == nomadapi.AllocClientStatusFailed
-	for _, t := range a.TaskStates {
-		for _, e := range t.Events {
-			// "Not restarting" comes last and says nothing of the cause.
-			if e.Type != nomadapi.TaskNotRestarting && (!failed || e.Type == nomadapi.TaskDriverFailure || last == nil || e.Type == nomadapi.TaskTerminated) {
-				last = e
-			}
-		}
-	}
-	detail := ""
-	if last != nil {
-		detail = last.DisplayMessage
-	}
 	switch a.ClientStatus {
 	case nomadapi.AllocClientStatusFailed, nomadapi.AllocClientStatusLost:
-		return StageFailed, detail
+		return StageFailed, cause(a)
 	case nomadapi.AllocClientStatusRunning:
 		if passing(a.ID, checks) {
 			return StageHealthy, ""
@@ -155,6 +141,24 @@ func stage(a *nomadapi.AllocationListStub, checks consulapi.HealthChecks) (Stage
 		return StageLoading, ""
 	}
 	return StagePlaced, ""
+}
+
+// cause is the event that says why an allocation failed: the driver's refusal
+// or the end of its task, the newest of them; without either, its first event.
+func cause(a *nomadapi.AllocationListStub) string {
+	var found *nomadapi.TaskEvent
+	for _, t := range a.TaskStates {
+		for _, e := range t.Events {
+			telling := e.Type == nomadapi.TaskDriverFailure || e.Type == nomadapi.TaskTerminated
+			if telling || found == nil && e.Type != nomadapi.TaskNotRestarting {
+				found = e
+			}
+		}
+	}
+	if found == nil {
+		return ""
+	}
+	return found.DisplayMessage
 }
 
 // passing reports whether the allocation's services have checks and all of
