@@ -37,7 +37,7 @@ func value(q signal.Query, good []reading, size int, from time.Time, mem *memory
 	case signal.KVTransferLatency:
 		return transferLatency(good, from, mem)
 	}
-	return 0, fmt.Errorf("metric %q is not implemented", q.Signal.Name) // signal.All has one more than this switch
+	return 0, fmt.Errorf("metric %q is known to package signal, but not answered here", q.Signal.Name)
 }
 
 // total adds up over the group. An instance that did not answer is taken to
