@@ -33,25 +33,11 @@ func (b *builder) owned() []struct{ flag, setting string } {
 func (b *builder) ownedArgs() error {
 	var errs []error
 	for _, o := range b.owned() {
-		if i, found := findArg(b.Task.Args, o.flag); found {
-			errs = append(errs, fmt.Errorf("args has %q, but the driver sets %s from %s; remove it from args", b.Task.Args[i], o.flag, o.setting))
+		if arg, found := spelled(b.Task.Args, o.flag); found {
+			errs = append(errs, fmt.Errorf("args has %q, but the driver sets %s from %s; remove it from args", arg, o.flag, o.setting))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// normalFlag is a flag as vLLM's parser sees it: underscores are dashes, and
-// a dotted key belongs to the flag before the dot. Empty: not a flag.
-func normalFlag(arg string) string {
-	if !strings.HasPrefix(arg, "-") {
-		return ""
-	}
-	name, _, _ := strings.Cut(arg, "=")
-	if strings.HasPrefix(name, "--") {
-		name, _, _ = strings.Cut(name, ".")
-		name = strings.TrimRight(strings.ReplaceAll(name, "_", "-"), "+")
-	}
-	return name
 }
 
 // findArg finds the last occurrence of a flag, which is the one that counts.

@@ -29,6 +29,16 @@ type Config struct {
 	// LMCacheVersion is the LMCache of this node's engine, for tasks whose
 	// lmcache block does not say. Default: not known.
 	LMCacheVersion string `codec:"lmcache_version"`
+	// AllowCommands are the executables that tasks may run: absolute paths, in
+	// which "*" stands for a part of a name, looked at after all links. Empty
+	// (the default): any.
+	AllowCommands []string `codec:"allow_commands"`
+	// DenyArgs are flags of vLLM that no task may be started with, in any
+	// spelling. Default: none.
+	DenyArgs []string `codec:"deny_args"`
+	// DenyEnv are variables that no task's env may set, "PYTHON*" for example.
+	// Default: none.
+	DenyEnv []string `codec:"deny_env"`
 }
 
 func defaultConfig() Config {
@@ -43,6 +53,9 @@ func configSpec() *hclspec.Spec {
 		"state_dir":    hclspec.NewAttr("state_dir", "string", false),
 
 		"lmcache_version": optional("lmcache_version", "string"),
+		"allow_commands":  optional("allow_commands", "list(string)"),
+		"deny_args":       optional("deny_args", "list(string)"),
+		"deny_env":        optional("deny_env", "list(string)"),
 	})
 }
 
@@ -64,7 +77,7 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("lmcache_version = %w", err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.validatePolicy())...)
 }
 
 // TaskConfig is a task's config block.

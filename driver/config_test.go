@@ -20,8 +20,14 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
   state_dir    = "/var/lib/vllm"
 
   lmcache_version = "0.5.3"
+  allow_commands  = ["/opt/vllm/bin/vllm", "/opt/vllm-*/bin/vllm"]
+  deny_args       = ["--trust-remote-code"]
+  deny_env        = ["LD_PRELOAD", "PYTHON*"]
 }`, &got)
-	require.Equal(t, Config{Command: "/opt/vllm/bin/vllm", GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm", LMCacheVersion: "0.5.3"}, got)
+	require.Equal(t, Config{
+		Command: "/opt/vllm/bin/vllm", GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm", LMCacheVersion: "0.5.3",
+		AllowCommands: []string{"/opt/vllm/bin/vllm", "/opt/vllm-*/bin/vllm"}, DenyArgs: []string{"--trust-remote-code"}, DenyEnv: []string{"LD_PRELOAD", "PYTHON*"},
+	}, got)
 	requireAllSet(t, reflect.ValueOf(got))
 }
 

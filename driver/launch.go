@@ -25,6 +25,8 @@ type situation struct {
 	NodeGPUs int
 	// LMCacheVersion is the node's; empty: not known.
 	LMCacheVersion string
+	// DenyArgs and DenyEnv are what the node's operator forbids.
+	DenyArgs, DenyEnv []string
 	// SecretsDir is the task's directory that others cannot read: files go there.
 	SecretsDir string
 	// Brought are the files that the job names as a connector's own, as found.
@@ -63,6 +65,7 @@ func newPlan(s situation) (plan, error) {
 	b.transfer()
 	b.environment()
 	b.plan.Argv = append(b.plan.Argv, s.Task.Args...)
+	b.forbidden()
 	return b.plan, errors.Join(b.problems...)
 }
 
@@ -91,6 +94,9 @@ func (b *builder) serve() {
 	b.Argv = []string{command, "serve", t.Model}
 	if t.Model == "" {
 		b.fail(errors.New(`model: not set; add model = "meta-llama/Llama-3.1-8B-Instruct" for example`))
+	}
+	if strings.HasPrefix(t.Model, "-") {
+		b.fail(fmt.Errorf("model %q: the engine would take it for a flag; name a model, and write flags in args", t.Model))
 	}
 	b.fail(b.ownedArgs())
 	p, err := b.port("port", t.Port)

@@ -99,6 +99,7 @@ func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
 	dir := c.TaskDir()
 	p, err := newPlan(situation{
 		Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices, NodeGPUs: nodeGPUs,
+		DenyArgs: cfg.DenyArgs, DenyEnv: cfg.DenyEnv,
 		LMCacheVersion: cfg.LMCacheVersion, SecretsDir: dir.SecretsDir, Brought: readBrought(tc, c.Env, dir.Dir),
 	})
 	return p, errors.Join(err, devErr)
@@ -121,6 +122,9 @@ func newSpec(cfg Config, c *drivers.TaskConfig, p plan) (shim.Spec, error) {
 	env := envList(p.Env)
 	path, err := shim.LookPath(p.Argv[0], env, workDir)
 	cred, userErr := lookupUser(c.User)
+	if err == nil {
+		path, err = allowedCommand(cfg.AllowCommands, p.Argv[0], path, c.AllocDir, cred)
+	}
 	if err := errors.Join(err, userErr); err != nil {
 		return shim.Spec{}, err
 	}
