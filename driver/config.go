@@ -119,7 +119,8 @@ type KVTransfer struct {
 	EngineID string `codec:"engine_id"`
 	// KVBufferDevice is where KV is staged: cuda, cpu, xpu.
 	KVBufferDevice string `codec:"kv_buffer_device"`
-	// KVBufferSize is the size of that stage, "1GiB". Default: vLLM's, 1GB.
+	// KVBufferSize is the size of that stage, "1GiB", for a connector of your
+	// own. Left out, with a task event, for those that vLLM registers.
 	KVBufferSize string `codec:"kv_buffer_size"`
 	// KVLoadFailurePolicy is fail (vLLM's default) or recompute.
 	KVLoadFailurePolicy string `codec:"kv_load_failure_policy"`

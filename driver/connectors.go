@@ -42,7 +42,7 @@ func (b *builder) connector(role pd.Role, kv *KVTransfer) vllm.KVTransferConfig 
 		cfg.LoadFailurePolicy, err = vllm.ParseLoadFailurePolicy(kv.KVLoadFailurePolicy)
 		b.fail(inBlock(err))
 	}
-	cfg.BufferSize = b.size("kv_buffer_size", kv.KVBufferSize)
+	b.bufferSize(kv, &cfg)
 	b.misplaced(kv)
 	if setUp, ok := connectors()[kv.Connector]; ok {
 		setUp(b, kv, &cfg)
@@ -57,6 +57,18 @@ func (b *builder) connector(role pd.Role, kv *KVTransfer) vllm.KVTransferConfig 
 		cfg.Extra = nil
 	}
 	return cfg
+}
+
+// bufferSize passes the size on only to a connector that the job brings. None
+// that the driver knows reads it (P2pNcclConnector was the last to), and vLLM
+// 0.32 does not start with it.
+func (b *builder) bufferSize(kv *KVTransfer, cfg *vllm.KVTransferConfig) {
+	size := b.size("kv_buffer_size", kv.KVBufferSize)
+	if kv.KVBufferSize == "" || !vllm.KnownConnector(kv.Connector) {
+		cfg.BufferSize = size
+		return
+	}
+	b.Notes = append(b.Notes, fmt.Sprintf("kv_transfer.kv_buffer_size %q is left out: %s does not read it, and vLLM 0.32 and newer do not start with it", kv.KVBufferSize, kv.Connector))
 }
 
 func unknownConnector(name string) error {

@@ -24,12 +24,22 @@ func cluster(role string, kv KVTransfer) situation {
 	})
 }
 
-func sender() *LMCachePD {
-	return &LMCachePD{ProxyHost: "10.0.0.9", ProxyPort: 7500, ReceiverHost: "10.0.0.8", ReceiverPort: 7300}
-}
+func sender() *LMCachePD { return &LMCachePD{ProxyHost: "10.0.0.9", ProxyPort: 7500} }
 
 func receiver() *LMCachePD {
 	return &LMCachePD{InitPorts: []string{"init"}, AllocPorts: []string{"alloc"}}
+}
+
+// The one prefill and the one decode of LMCache up to 0.3.6.
+func onlySender() *LMCachePD { return &LMCachePD{ReceiverHost: "10.0.0.8", ReceiverPort: 7300} }
+
+func onlyReceiver() *LMCachePD { return &LMCachePD{InitPorts: []string{"init"}} }
+
+// laterRanks is the second node of a prefill that spans two.
+func laterRanks() situation {
+	s := cluster("prefill", KVTransfer{Connector: vllm.MooncakeConnector, Mooncake: &Mooncake{BootstrapPort: "bootstrap"}})
+	s.Task.Args = []string{"--headless", "--data-parallel-size=4", "--data-parallel-size-local=2", "--data-parallel-start-rank=2", "--data-parallel-address=10.0.0.6", "--data-parallel-rpc-port=13345"}
+	return s
 }
 
 // goldenCases is one situation for each connector and LMCache generation.
@@ -51,6 +61,7 @@ func goldenCases() map[string]situation {
 		"lmcache-mp":              cluster("both", mp),
 		"mooncake-prefill":        cluster("prefill", KVTransfer{Connector: vllm.MooncakeConnector, Mooncake: &Mooncake{BootstrapPort: "bootstrap", Protocol: "tcp", Workers: 4, AbortTimeout: "2m"}}),
 		"mooncake-decode":         cluster("decode", KVTransfer{Connector: vllm.MooncakeConnector}),
+		"mooncake-later-ranks":    laterRanks(),
 		"mooncake-store":          cluster("both", KVTransfer{Connector: vllm.MooncakeStoreConnector, MooncakeStore: store}),
 		"offloading":              cluster("both", KVTransfer{Connector: vllm.OffloadingConnector, Offloading: &Offloading{CPUSize: "64GiB", BlockSize: 64, EvictionPolicy: "lru"}}),
 		"multi":                   cluster("prefill", KVTransfer{Connector: vllm.MultiConnector, EngineID: "p-0", Parts: []KVTransfer{{Connector: vllm.NixlConnector, SideChannelPort: "nixl"}, mp}}),
@@ -60,9 +71,14 @@ func goldenCases() map[string]situation {
 		"lmcache-store":           cluster("decode", KVTransfer{Connector: vllm.LMCacheConnectorV1, LMCache: &LMCache{Version: "0.5.3", ChunkSize: 256, ExtraConfig: map[string]string{"save_chunk_meta": "false"}}, MooncakeStore: &lmStore}),
 		"lmcache-version-unknown": cluster("decode", KVTransfer{Connector: vllm.LMCacheConnectorV1, LMCache: &LMCache{PD: receiver()}}),
 	}
-	for _, version := range []string{"0.3.2", "0.3.3", "0.3.6", "0.3.7", "0.5.6"} {
-		for role, side := range map[string]*LMCachePD{"prefill": sender(), "decode": receiver()} {
-			cases["lmcache-"+version+"-"+role] = cluster(role, KVTransfer{
+	several := map[string]*LMCachePD{"prefill": sender(), "decode": receiver()}
+	one := map[string]*LMCachePD{"prefill": onlySender(), "decode": onlyReceiver()}
+	for generation, sides := range map[string]map[string]*LMCachePD{
+		"0.3.2": one, "0.3.3": one, "0.3.6": one, "0.3.3-xpyd": several, "0.3.6-xpyd": several, "0.3.7": several, "0.5.6": several,
+	} {
+		version, _, _ := strings.Cut(generation, "-")
+		for role, side := range sides {
+			cases["lmcache-"+generation+"-"+role] = cluster(role, KVTransfer{
 				Connector: vllm.LMCacheConnectorV1, LMCache: &LMCache{Version: version, PD: side, ChunkSize: 256},
 				Extra: map[string]string{"discard_partial_chunks": "false", "lmcache_rpc_port": "producer1"},
 			})

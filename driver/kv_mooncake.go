@@ -12,8 +12,8 @@ import (
 // Mooncake is the mooncake block: KV from prefill to decode over Mooncake's
 // transfer engine.
 type Mooncake struct {
-	// BootstrapPort labels the port on which decodes find a prefill's workers.
-	// Required unless the role is decode.
+	// BootstrapPort labels the port on which decodes find a prefill's workers,
+	// one for all data-parallel ranks. Required unless the role is decode.
 	BootstrapPort string `codec:"bootstrap_port"`
 	// Protocol is rdma (Mooncake's default) or tcp.
 	Protocol string `codec:"protocol"`
@@ -39,6 +39,10 @@ func mooncake(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 		p, err := b.port("kv_transfer.mooncake.bootstrap_port", m.BootstrapPort)
 		b.fail(err)
 		b.plan.Env["VLLM_MOONCAKE_BOOTSTRAP_PORT"] = strconv.Itoa(p.Number)
+		if err == nil && m.BootstrapPort == b.Task.Port {
+			b.fail(fmt.Errorf("kv_transfer.mooncake.bootstrap_port %q is the HTTP port as well; add a port label of its own", m.BootstrapPort))
+		}
+		b.laterRanks(p)
 	}
 	b.fail(checkProtocol("mooncake", m.Protocol))
 	setText(cfg.Extra, "mooncake_protocol", m.Protocol)
@@ -50,6 +54,22 @@ func mooncake(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 	b.seconds(timeout, "s", "mooncake.abort_timeout", m.AbortTimeout)
 	if s, ok := timeout["s"]; ok {
 		b.plan.Env["VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT"] = fmt.Sprint(s)
+	}
+}
+
+// laterRanks tells of a port that cannot be checked from here. The first node
+// of a data-parallel group has the one bootstrap server, unlike NIXL's port
+// for each rank, and the others look for it under the number that they are
+// given themselves. With a balancer of its own each node has one.
+func (b *builder) laterRanks(p port) {
+	for _, own := range []string{"--data-parallel-rank", "-dpn", "--data-parallel-external-lb", "-dpe", "--data-parallel-hybrid-lb", "-dph"} {
+		if _, ok := findArg(b.Task.Args, own); ok {
+			return
+		}
+	}
+	if first, _ := b.dataParallelRanks(); first > 0 {
+		b.Notes = append(b.Notes, fmt.Sprintf("data-parallel ranks from %d on register at port %d of the first node; "+
+			"make kv_transfer.mooncake.bootstrap_port %q static, with the same number there", first, p.Number, p.Label))
 	}
 }
 

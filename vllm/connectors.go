@@ -19,6 +19,8 @@ const (
 	DecodeBenchConnector   = "DecodeBenchConnector"
 	ExampleConnector       = "ExampleConnector"
 	ExampleHiddenStates    = "ExampleHiddenStatesConnector"
+	HiSparseConnector      = "HiSparseConnector"
+	HF3FSKVConnector       = "HF3FSKVConnector"
 )
 
 // Connectors lists every connector name that vLLM registers, sorted.
@@ -29,7 +31,7 @@ func Connectors() []string {
 		MooncakeConnector, MooncakeStoreConnector,
 		OffloadingConnector, SimpleCPUOffload, MultiConnector, MoRIIOConnector,
 		FlexKVConnectorV1, DecodeBenchConnector,
-		ExampleConnector, ExampleHiddenStates,
+		ExampleConnector, ExampleHiddenStates, HiSparseConnector, HF3FSKVConnector,
 	}
 	slices.Sort(names)
 	return names

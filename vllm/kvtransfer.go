@@ -54,7 +54,7 @@ type KVTransferConfig struct {
 	ModulePath        string            `json:"kv_connector_module_path,omitempty"` // of a connector that vLLM does not register
 	EngineID          string            `json:"engine_id,omitempty"`                // default: a fresh UUID at every start
 	BufferDevice      string            `json:"kv_buffer_device,omitempty"`         // cuda, cpu, xpu; default: the platform's
-	BufferSize        int64             `json:"kv_buffer_size,omitempty"`           // bytes, default 1e9
+	BufferSize        int64             `json:"kv_buffer_size,omitempty"`           // bytes; refused since 0.32
 	LoadFailurePolicy LoadFailurePolicy `json:"kv_load_failure_policy,omitempty"`   // default fail
 	// Extra is kv_connector_extra_config; its keys belong to the connector.
 	Extra map[string]any `json:"kv_connector_extra_config,omitempty"`
