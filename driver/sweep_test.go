@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/nomad-vllm/nomad-vllm/driver"
 )
@@ -43,6 +44,7 @@ func TestStart_leavesAForgottenSiblingToItsRecovery(t *testing.T) {
 	k.start(d) // before Nomad has asked to recover the sibling
 	k.said("ready")
 	require.NoError(t, d.RecoverTask(handle))
+	t.Cleanup(func() { _ = d.DestroyTask(sibling.ID, true) }) // the plugin that started it is gone
 	s, err := d.InspectTask(sibling.ID)
 	require.NoError(t, err)
 	require.EqualValues(t, "running", s.State)
@@ -78,4 +80,28 @@ func TestTask_inheritsNoIgnoredSignals(t *testing.T) {
 	require.NoError(t, err, "%s", res.Stdout)
 	// The C library, which a -race build links, keeps signals 32 and 33 to itself.
 	require.Zero(t, ignored&(1<<31-1), "%s", res.Stdout)
+}
+
+// TestTask_inheritsNoFiles: an engine that holds the agent's listener or a
+// lock keeps it for as long as it runs.
+func TestTask_inheritsNoFiles(t *testing.T) {
+	stray, err := os.Create(filepath.Join(t.TempDir(), "stray"))
+	require.NoError(t, err)
+	defer stray.Close()
+	fd, err := unix.Dup(int(stray.Fd())) // without close-on-exec, as other libraries leave theirs
+	require.NoError(t, err)
+	defer unix.Close(fd)
+
+	d := newDriver(t, driver.Config{})
+	k := newTask(t, "serve")
+	k.start(d)
+	for _, pid := range []int{k.said("ready"), shimPID(t, d, k.ID)} {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, f := range files {
+			target, _ := os.Readlink(f)
+			require.NotEqual(t, stray.Name(), target)
+		}
+	}
 }

@@ -72,6 +72,7 @@ func begin(in io.Reader) (*supervisor, error) {
 		return nil, fmt.Errorf("read task: %w", err)
 	}
 	unix.CloseOnExec(reportFD)
+	closeInherited()
 	// A shim outlives whatever happens to the agent that started it. Not by
 	// signal.Ignore: what is ignored stays so in the engine, and a Python
 	// that starts with SIGINT ignored cannot be interrupted.
