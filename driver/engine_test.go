@@ -98,6 +98,14 @@ func engine(behaviour, arg string) int {
 		say("said-it-all")
 		<-terms
 		return 0
+	case "copy": // what a file says when the engine starts
+		b, err := os.ReadFile(arg)
+		if err != nil {
+			panic(err)
+		}
+		pid, _ := strconv.Atoi(string(b))
+		note("seen", pid)
+		return 0
 	case "busy":
 		ballast := make([]byte, 64<<20)
 		for i := range ballast {

@@ -107,3 +107,22 @@ func TestLogs_aFifoThatNobodyReadsDoesNotStopTheEngine(t *testing.T) {
 	require.NoError(t, d.StopTask(k.ID, soon, ""))
 	require.True(t, k.wait(d).Successful())
 }
+
+func TestLogs_theCollectorOfASilentEngineSeesItsEnd(t *testing.T) {
+	d := newDriver(t, driver.Config{})
+	k := newTask(t, "tell")
+	k.fifos()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = os.ReadFile(k.StdoutPath) // waits for a first writer, as Nomad's collector does
+	}()
+	k.start(d)
+	k.said("ready")
+	require.NoError(t, d.StopTask(k.ID, soon, ""))
+	select {
+	case <-read:
+	case <-time.After(soon):
+		t.Fatal("the collector waits for a writer that never comes")
+	}
+}

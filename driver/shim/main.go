@@ -80,10 +80,6 @@ func begin(in io.Reader) (*supervisor, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become subreaper: %w", err)
 	}
-	for _, dir := range s.spec.JoinV1 {
-		// Nomad's last resort against strays; without it the task runs as well.
-		_ = os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0)
-	}
 	s.oomStart = s.oomKills()
 	if err := s.listen(); err != nil {
 		return nil, err

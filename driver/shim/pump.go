@@ -73,6 +73,11 @@ func (p *pump) write() {
 	defer close(p.written)
 	var out *os.File
 	defer func() {
+		if out == nil {
+			// Nomad's log collector waits for the first writer of its fifo, and
+			// at the end, for seconds, for one that never came.
+			out, _ = openLog(p.path)
+		}
 		if out != nil {
 			out.Close()
 		}

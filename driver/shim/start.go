@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -42,6 +43,10 @@ func Start(spec Spec) (Started, error) {
 		inW.Close()
 		return Started{}, err
 	}
+	// The kernel takes milliseconds for each move, and the shim as many to come
+	// up: both at once. It learns what to start only then, so that nothing
+	// starts outside; it is not reaped before, so that the PID is its own.
+	join(cmd.Process.Pid, spec.JoinV1)
 	go func() { _ = cmd.Wait() }() // until the shim ends; if we end first, init reaps it
 	go func() {                    // the task may be larger than the pipe
 		_, _ = inW.Write(line)
@@ -87,6 +92,14 @@ func launch(spec Spec, in, out *os.File) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	return cmd, nil
+}
+
+// join moves a process into cgroup v1 directories: Nomad's last resort against
+// strays. Without it the task runs as well.
+func join(pid int, dirs []string) {
+	for _, dir := range dirs {
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+	}
 }
 
 func readReport(out *os.File, cmd *exec.Cmd) (Started, error) {

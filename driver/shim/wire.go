@@ -37,7 +37,8 @@ type Spec struct {
 	// Cgroup is the task's cgroup v2 directory; empty: none. The driver
 	// starts the shim inside it.
 	Cgroup string `json:"cgroup,omitempty"`
-	// JoinV1 are cgroup v1 directories that the shim moves itself into.
+	// JoinV1 are cgroup v1 directories that the shim is moved into before it
+	// starts anything.
 	JoinV1 []string `json:"join_v1,omitempty"`
 }
 
