@@ -1,11 +1,9 @@
 package router
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -24,7 +22,7 @@ const maxDials = 6
 // answer is a decode's response, not relayed yet. Whoever holds it must call
 // close, which also counts the sequence out.
 type answer struct {
-	resp    *http.Response
+	resp    *upstream.Response
 	stream  bool
 	held    []byte // of a stream: what was read to judge it
 	verdict sse.Verdict
@@ -32,13 +30,13 @@ type answer struct {
 }
 
 func (a *answer) close() {
-	_ = a.resp.Body.Close()
+	a.resp.Close()
 	a.release()
 }
 
 // good reports whether the client should get it at once.
 func (a *answer) good() bool {
-	return a.resp.StatusCode < 500 && a.verdict == sse.Token
+	return a.resp.Status < 500 && a.verdict == sse.Token
 }
 
 // relayable reports whether the client gets it when there is no further try: an
@@ -54,21 +52,21 @@ func (a *answer) failed() error {
 	case sse.Empty:
 		return errors.New("the stream ended without a token")
 	}
-	return fmt.Errorf("answered %d", a.resp.StatusCode)
+	return fmt.Errorf("answered %d", a.resp.Status)
 }
 
 // secondLeg asks a decode. A decode that cannot be connected to has not seen
 // the params, so the next one may have them; any other failure ends the attempt.
-func (t *trip) secondLeg(ctx context.Context, leg second) (*answer, error) {
-	candidates := pool.Without(leg.candidates, t.badDecodes...)
+func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, error) {
+	candidates := pool.Without(may, t.badDecodes...)
 	if len(candidates) == 0 {
-		candidates = leg.candidates // all have failed once: one of them is still the best there is
+		candidates = may // all have failed once: one of them is still the best there is
 	}
 	for dial := 1; ; dial++ {
 		t.s.tracePick(t.req.id, t.legName(), candidates)
 		d, release := t.s.loads.Decode(candidates)
 		t.out.decode = d.ID
-		a, err := t.legTwo(ctx, d, leg.body, release)
+		a, err := t.legTwo(ctx, d, release)
 		if err == nil {
 			return a, nil
 		}
@@ -86,22 +84,25 @@ func (t *trip) secondLeg(ctx context.Context, leg second) (*answer, error) {
 }
 
 // legTwo asks one decode and reads a stream up to its first token.
-func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, leg []byte, release func()) (*answer, error) {
+func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, release func()) (*answer, error) {
 	started := time.Now()
-	resp, err := t.s.client.Do(ctx, http.MethodPost, d.URL+string(t.req.endpoint), t.req.header, leg)
+	resp, err := t.s.client.Do(ctx, t.request(d, time.Time{}))
 	if err != nil {
 		return nil, err
 	}
 	t.out.decodeTook = time.Since(started)
 	t.s.metrics.Leg(t.legName(), t.out.decodeTook)
 	a := &answer{resp: resp, release: release}
-	if resp.StatusCode != http.StatusOK || !isStream(resp.Header) {
+	if resp.Status != http.StatusOK || !isStream(resp.Header) {
 		return a, nil
 	}
 	a.stream = true
-	a.held, a.verdict, err = sse.Gate(resp.Body)
+	if t.page == nil {
+		t.page = t.s.memory.Get(pageSize)
+	}
+	a.held, a.verdict, err = sse.Gate(resp, t.page.B)
 	if err != nil {
-		_ = resp.Body.Close()
+		resp.Close()
 		return nil, &upstream.Error{Err: fmt.Errorf("stream broke off before its first token: %w", err)}
 	}
 	switch a.verdict {
@@ -116,14 +117,6 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, leg []byte, releas
 	return a, nil
 }
 
-func isStream(h http.Header) bool {
+func isStream(h upstream.Header) bool {
 	return strings.HasPrefix(h.Get("Content-Type"), "text/event-stream")
-}
-
-// body is all of the answer, what was read already included.
-func (a *answer) body() io.Reader {
-	if len(a.held) == 0 {
-		return a.resp.Body
-	}
-	return io.MultiReader(bytes.NewReader(a.held), a.resp.Body)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
 const (
@@ -37,7 +38,7 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ask := modelInstances(table)
-	header := s.legHeader(r.Header, requestID(r.Header))
+	header := s.appendLegHeader(nil, r.Header, requestID(r.Header))
 	answers := make([]modelsAnswer, len(ask))
 	var wg sync.WaitGroup
 	for n, i := range ask {
@@ -74,17 +75,17 @@ func modelInstances(t *pool.Table) []*fleet.Instance {
 	return ask
 }
 
-func (s *Server) askModels(ctx context.Context, i *fleet.Instance, header http.Header) modelsAnswer {
+func (s *Server) askModels(ctx context.Context, i *fleet.Instance, header []byte) modelsAnswer {
 	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
 	defer cancel()
-	resp, err := s.client.Do(ctx, http.MethodGet, i.URL+"/v1/models", header, nil)
+	resp, err := s.client.Do(ctx, &upstream.Request{Method: http.MethodGet, Base: i.URL, Path: "/v1/models", Header: header})
 	if err != nil {
 		s.logger.Warn("instance does not list its models", "instance", i.ID, "error", err)
 		return modelsAnswer{}
 	}
-	defer resp.Body.Close()
-	a := modelsAnswer{code: resp.StatusCode}
-	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxModelsAnswer)); err != nil || a.code != http.StatusOK {
+	defer resp.Close()
+	a := modelsAnswer{code: resp.Status}
+	if a.body, err = io.ReadAll(io.LimitReader(resp, maxModelsAnswer)); err != nil || a.code != http.StatusOK {
 		return a
 	}
 	var list struct {

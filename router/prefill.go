@@ -1,11 +1,10 @@
 package router
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -20,36 +19,36 @@ import (
 // maxPrefillAnswer bounds leg 1's answer: one token and a list of block ids.
 const maxPrefillAnswer = 16 << 20
 
-// errPrefillTimeout is the cause of a leg 1 that took too long.
+// errPrefillTimeout is the end of a leg 1 that took too long.
 var errPrefillTimeout = errors.New("no answer within the prefill timeout")
 
 // answered is a response of an instance that is the client's to see as it is:
 // the request itself is at fault.
 type answered struct {
 	code   int
-	header http.Header
+	header upstream.Header
 	body   []byte
 }
 
 func (a *answered) Error() string { return fmt.Sprintf("answered %d", a.code) }
 
 // prefill runs leg 1 on one prefill after another until one has the KV ready,
-// and returns leg 2. Otherwise it says why the request must go local; an
-// error ends the request.
-func (t *trip) prefill(ctx context.Context, view pool.View) (second, pd.Reason, error) {
+// and returns who may take leg 2. Otherwise it says why the request must go
+// local; an error ends the request.
+func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, pd.Reason, error) {
 	pairable := view.Pairable()
 	if len(pairable) == 0 {
-		return second{}, pd.ReasonNoPrefillInstance, nil
+		return nil, pd.ReasonNoPrefillInstance, nil
 	}
 	candidates := pool.Without(pairable, t.badPrefills...)
 	if len(candidates) == 0 && t.handoffBroke {
-		return second{}, pd.ReasonHandoffFailed, nil
+		return nil, pd.ReasonHandoffFailed, nil
 	}
-	leg := handoff.PrefillBody(t.req.endpoint, t.req.object)
+	t.s.nixl.PrefillBody(&t.leg, t.req.endpoint, t.req.object)
 	reason := pd.ReasonPrefillFailed
 	for try := range t.s.cfg.PrefillTries {
 		t.s.tracePick(t.req.id, metrics.LegPrefill, candidates)
-		p, release := t.s.loads.Prefill(candidates, int64(len(leg)))
+		p, release := t.s.loads.Prefill(candidates, int64(t.leg.Size()))
 		if p == nil {
 			break
 		}
@@ -58,20 +57,20 @@ func (t *trip) prefill(ctx context.Context, view pool.View) (second, pd.Reason, 
 		}
 		t.out.prefill = p.ID
 		t.out.prefillTries++
-		params, err := t.legOne(ctx, p, leg)
+		err := t.legOne(ctx, p)
 		release()
 		switch {
 		case err == nil:
-			return second{body: handoff.DecodeBody(t.req.object, params), candidates: view.DecodesFor(p)}, pd.ReasonNone, nil
+			return view.DecodesFor(p), pd.ReasonNone, nil
 		case ctx.Err() != nil:
-			return second{}, "", context.Cause(ctx)
+			return nil, "", context.Cause(ctx)
 		}
 		if _, ok := errors.AsType[*answered](err); ok {
-			return second{}, "", err
+			return nil, "", err
 		}
 		t.s.logger.Warn("prefill failed", "request_id", t.req.id, "prefill", p.ID, "error", err)
 		if end := t.brokeOff(err); end != nil {
-			return second{}, "", end
+			return nil, "", end
 		}
 		reason = pd.ReasonPrefillFailed
 		if errors.Is(err, handoff.ErrNoParams) {
@@ -80,31 +79,52 @@ func (t *trip) prefill(ctx context.Context, view pool.View) (second, pd.Reason, 
 		t.badPrefills = append(t.badPrefills, p.ID)
 		candidates = pool.Without(candidates, p.ID)
 	}
-	return second{}, reason, nil
+	return nil, reason, nil
 }
 
-// legOne asks one prefill and takes the transfer params from its answer.
-func (t *trip) legOne(ctx context.Context, p *fleet.Instance, leg []byte) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, t.s.cfg.PrefillTimeout, errPrefillTimeout)
-	defer cancel()
+// legOne asks one prefill, takes the transfer params from its answer and leaves
+// leg 2's body in t.leg.
+func (t *trip) legOne(ctx context.Context, p *fleet.Instance) error {
 	started := time.Now()
-	resp, err := t.s.client.Do(ctx, http.MethodPost, p.URL+string(t.req.endpoint), t.req.header, leg)
+	resp, err := t.s.client.Do(ctx, t.request(p, started.Add(t.s.cfg.PrefillTimeout)))
 	if err != nil {
-		return nil, err
+		return prefillError(err)
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxPrefillAnswer))
+	defer resp.Close()
+	answer, err := t.s.memory.ReadAll(resp, resp.Length, maxPrefillAnswer)
 	t.out.prefillTook = time.Since(started)
-	switch {
-	case err != nil:
-		return nil, &upstream.Error{Err: fmt.Errorf("read answer: %w", err)}
-	case resp.StatusCode == http.StatusOK:
-		t.s.metrics.Leg(metrics.LegPrefill, t.out.prefillTook)
-		return handoff.Params(answer)
-	case clientsFault(resp.StatusCode):
-		return nil, &answered{code: resp.StatusCode, header: resp.Header, body: answer}
+	if err != nil {
+		return prefillError(&upstream.Error{Err: fmt.Errorf("read answer: %w", err)})
 	}
-	return nil, fmt.Errorf("answered %d", resp.StatusCode)
+	defer answer.Free()
+	switch {
+	case resp.Status == http.StatusOK:
+		t.s.metrics.Leg(metrics.LegPrefill, t.out.prefillTook)
+		params, err := handoff.Params(answer.B)
+		if err == nil {
+			t.s.nixl.DecodeBody(&t.leg, t.req.object, params)
+		}
+		return err
+	case clientsFault(resp.Status):
+		return &answered{code: resp.Status, header: resp.Header, body: bytes.Clone(answer.B)}
+	}
+	return fmt.Errorf("answered %d", resp.Status)
+}
+
+// prefillError names the timeout as what it is.
+func prefillError(err error) error {
+	if errors.Is(err, upstream.ErrDeadline) {
+		return errPrefillTimeout
+	}
+	return err
+}
+
+// request is the leg that t.leg holds the body of.
+func (t *trip) request(i *fleet.Instance, deadline time.Time) *upstream.Request {
+	return &upstream.Request{
+		Method: http.MethodPost, Base: i.URL, Path: string(t.req.endpoint),
+		Header: t.req.header, Body: t.leg.Parts(), Deadline: deadline,
+	}
 }
 
 // clientsFault reports whether a status would be the same from any instance.

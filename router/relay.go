@@ -1,51 +1,51 @@
 package router
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
+	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
-// bufferSize is what one relay holds of an answer, whatever its length.
-const bufferSize = 32 << 10
-
-// newBuffers lends relay buffers.
-func newBuffers() *sync.Pool {
-	return &sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
-}
+const (
+	// pageSize is what a relay holds of an answer while nothing comes.
+	pageSize = 4 << 10
+	// fullSize is what it takes when more is there than that.
+	fullSize = 64 << 10
+)
 
 // relay passes an answer on. From its first byte there is no way back.
-func (t *trip) relay(a *answer) {
+func (t *trip) relay(ctx context.Context, a *answer) {
 	defer a.close()
+	t.freeBody()
 	copyHeader(t.w.Header(), a.resp.Header)
-	if n := a.resp.ContentLength; n >= 0 && !a.stream {
+	if n := a.resp.Length; n >= 0 && !a.stream {
 		t.w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	}
 	t.setHeaders()
-	t.out.code = a.resp.StatusCode
-	t.w.WriteHeader(a.resp.StatusCode)
-	written, readErr, writeErr := t.s.stream(t.w, a.body(), a.stream || a.resp.ContentLength < 0)
-	t.out.bytes = written
+	t.out.code = a.resp.Status
+	t.w.WriteHeader(a.resp.Status)
+	readErr, writeErr := t.pump(a)
 	switch {
 	case writeErr != nil:
 		t.out.code, t.out.failure = statusClientGone, "client gone: "+writeErr.Error()
 	case readErr != nil:
-		t.cut(a, readErr)
+		t.cut(ctx, a, readErr)
 	}
 }
 
 // cut ends an answer that broke off under way. A stream gets the events with
 // which vLLM itself reports an error; anything else can only be broken off.
-func (t *trip) cut(a *answer, err error) {
-	if a.resp.Request.Context().Err() != nil {
+func (t *trip) cut(ctx context.Context, a *answer, err error) {
+	if ctx.Err() != nil {
 		t.out.code, t.out.failure = statusClientGone, "client gone"
 		return
 	}
@@ -60,31 +60,51 @@ func (t *trip) cut(a *answer, err error) {
 	_, _ = fmt.Fprintf(t.w, "\n\ndata: %s\n\ndata: [DONE]\n\n", e.body())
 }
 
-// stream copies with one pooled buffer, flushing each piece if asked to: a
-// token that waits for the next one to fill a buffer is a late token.
-func (s *Server) stream(w http.ResponseWriter, r io.Reader, flush bool) (written int64, readErr, writeErr error) {
-	lent := s.buffers.Get().(*[]byte)
-	defer s.buffers.Put(lent)
-	rc := http.NewResponseController(w)
+// pump copies the answer: what is there goes out in one write, and at once if
+// more is to come, because a token that waits for the next one to fill a buffer
+// is a late token. It holds one page, and a larger buffer only while more than
+// a page comes at a time, so that an open stream costs little.
+func (t *trip) pump(a *answer) (readErr, writeErr error) {
+	flush := http.NewResponseController(t.w)
+	send := func(b []byte) error {
+		n, err := t.w.Write(b)
+		t.out.bytes += int64(n)
+		if err == nil && (a.stream || a.resp.Length < 0) {
+			err = flush.Flush()
+		}
+		return err
+	}
+	if len(a.held) > 0 {
+		if err := send(a.held); err != nil {
+			return nil, err
+		}
+	}
+	if t.page == nil {
+		t.page = t.s.memory.Get(pageSize)
+	}
 	for {
-		n, err := r.Read(*lent)
+		n, err := a.resp.Read(t.page.B)
 		if n > 0 {
-			m, werr := w.Write((*lent)[:n])
-			written += int64(m)
-			if werr == nil && flush {
-				werr = rc.Flush()
-			}
-			if werr != nil {
-				return written, nil, werr
+			if err := send(t.page.B[:n]); err != nil {
+				return nil, err
 			}
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return written, nil, nil
+			return nil, nil
 		case err != nil:
-			return written, err, nil
+			return err, nil
+		case n == len(t.page.B) && n < fullSize:
+			t.newPage(fullSize)
+		case n < pageSize && len(t.page.B) > pageSize:
+			t.newPage(pageSize)
 		}
 	}
+}
+
+func (t *trip) newPage(size int) {
+	t.page.Free()
+	t.page = t.s.memory.Get(size)
 }
 
 // relayAnswered passes on leg 1's verdict on the request itself.
@@ -100,13 +120,14 @@ func (t *trip) relayAnswered(a *answered) {
 
 // copyHeader takes over an instance's headers, but for those of its
 // connection and those that are ours to set.
-func copyHeader(to, from http.Header) {
-	dropHopByHop(from)
-	for k, values := range from {
-		switch {
-		case strings.HasPrefix(k, pd.HeaderPrefix), k == pd.HeaderRequestID, k == pd.HeaderServerTiming, k == "Content-Length", k == "Date":
-		default:
-			to[k] = values
+func copyHeader(to http.Header, from upstream.Header) {
+	for _, f := range from {
+		switch f.Name {
+		case pd.HeaderRequestID, pd.HeaderServerTiming, "Content-Length", "Date":
+			continue
+		}
+		if !ownConnection(f.Name) && !strings.HasPrefix(f.Name, pd.HeaderPrefix) && !from.Named("Connection", f.Name) {
+			to[f.Name] = append(to[f.Name], f.Value)
 		}
 	}
 }
@@ -141,6 +162,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // that a relay that panics to drop the connection is counted as well.
 func (t *trip) finish() {
 	took := time.Since(t.req.started)
+	t.s.metrics.End()
 	t.s.metrics.Request(t.out.path, t.out.reason, t.out.code, took)
 	kv := []any{
 		"request_id", t.req.id, "endpoint", t.req.endpoint, "model", clip(t.req.model), "status", t.out.code,
@@ -153,4 +175,8 @@ func (t *trip) finish() {
 		kv = append(kv, "failure", t.out.failure)
 	}
 	t.s.logger.Info("request", kv...)
+	t.freeBody()
+	t.page.Free()
+	t.page = nil
+	t.s.trips.Put(t)
 }

@@ -1,12 +1,12 @@
 package router
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,17 +14,21 @@ import (
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router/body"
+	"github.com/nomad-vllm/nomad-vllm/router/buffer"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
+	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
-// request is what a client asked, checked and cleaned. It is immutable.
+// request is what a client asked, checked and cleaned.
 type request struct {
 	endpoint handoff.Endpoint
 	id       string       // X-Request-Id of both legs and the reply
 	model    string       // "" if the client named none
 	object   *body.Object // the body without what clients must not send
-	header   http.Header  // what both legs carry; never changed after
+	header   []byte       // the header lines of both legs
 	started  time.Time
+
+	memory *buffer.Buffer // what object lies in
 }
 
 // errClientGone is wrapped by the error of a body that ended too early.
@@ -32,49 +36,56 @@ var errClientGone = errors.New("client left before its request was complete")
 
 // readRequest reads and checks a request. The error is an *apiError, or the
 // cause why the client is gone.
-func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, req *request) error {
-	raw, err := readBody(w, r, s.cfg.MaxBody)
+func (t *trip) readRequest(r *http.Request) error {
+	memory, err := t.s.readBody(t.w, r)
 	if err != nil {
 		return err
 	}
-	object, err := body.Parse(raw)
+	req := &t.req
+	req.memory, req.object = memory, &t.parsed
+	err = t.parsed.Reset(memory.B)
 	if err == nil {
-		object, err = handoff.Clean(object)
+		req.object, err = handoff.Clean(&t.parsed)
 	}
 	if err != nil {
 		return badRequest(err.Error(), "body")
 	}
-	req.object = object
-	if raw := object.Get("model"); raw != nil && string(raw) != "null" {
+	if raw := req.object.Get("model"); raw != nil && string(raw) != "null" {
 		if json.Unmarshal(raw, &req.model) != nil {
 			return badRequest("model is not a string", "model")
 		}
 	}
-	req.header = s.legHeader(r.Header, req.id)
+	req.header = t.s.appendLegHeader(req.header[:0], r.Header, req.id)
 	return nil
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	limited := http.MaxBytesReader(w, r.Body, most)
-	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 && n <= most {
-		// Content-Length is only a claim: trust it as far as a first allocation.
-		buf.Grow(int(min(n, 1<<20)) + bytes.MinRead)
+// readBody reads a request's body into borrowed memory.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (*buffer.Buffer, error) {
+	most, from := s.cfg.MaxBody, io.Reader(r.Body)
+	if r.ContentLength < 0 || r.ContentLength > most {
+		from = http.MaxBytesReader(w, r.Body, most) // which also ends the connection
 	}
-	_, err := io.Copy(&buf, limited)
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+	memory, err := s.memory.ReadAll(from, r.ContentLength, most)
+	if err == nil {
+		return memory, nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, buffer.ErrTooLarge) {
 		return nil, &apiError{
-			Message: fmt.Sprintf("request body is larger than %d bytes", tooLarge.Limit),
+			Message: fmt.Sprintf("request body is larger than %d bytes", most),
 			Type:    typeTooLarge, Code: http.StatusRequestEntityTooLarge,
 		}
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("%w: %w", errClientGone, err)
 	}
-	if err != nil {
-		return nil, badRequest("request body cannot be read: "+err.Error(), nil)
-	}
-	return buf.Bytes(), nil
+	return nil, badRequest("request body cannot be read: "+err.Error(), nil)
+}
+
+// freeBody gives the body's memory back: nobody will send it again.
+func (t *trip) freeBody() {
+	t.req.memory.Free()
+	t.req.memory, t.req.object = nil, nil
+	t.leg.Forget()
 }
 
 // requestID is the client's id if it is a sane one, else a new one. It goes
@@ -101,46 +112,50 @@ func saneID(id string) bool {
 	return true
 }
 
-// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1).
-func hopByHop() []string {
-	return []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+// ownConnection reports whether a header, in canonical form, belongs to one
+// connection (RFC 9110, 7.6.1).
+func ownConnection(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
 }
 
-// legHeader is what of a client's headers reaches an instance.
-func (s *Server) legHeader(client http.Header, id string) http.Header {
-	h := client.Clone()
-	dropHopByHop(h)
-	for k := range h {
-		if strings.HasPrefix(k, pd.HeaderPrefix) {
-			delete(h, k)
-		}
-	}
-	for _, k := range []string{
-		"Host", "Content-Length", "Expect",
+// forLegs reports whether a client's header may reach an instance.
+func forLegs(name string) bool {
+	switch name {
+	case "Host", "Content-Length", "Expect", pd.HeaderRequestID,
 		// A compressed leg 1 could not be read, nor a stream be judged.
 		"Accept-Encoding",
-		// net/http sends a POST with one of these a second time by itself
-		// after a broken connection; kv_transfer_params must never be.
-		"Idempotency-Key", "X-Idempotency-Key",
-	} {
-		h.Del(k)
+		// They invite whoever is between here and the instance to send a
+		// request twice; kv_transfer_params must never be.
+		"Idempotency-Key", "X-Idempotency-Key":
+		return false
 	}
-	h.Set(pd.HeaderRequestID, id)
-	if key := s.cfg.UpstreamAPIKey.Reveal(); key != "" {
-		h.Set("Authorization", "Bearer "+key)
-	}
-	return h
+	return !ownConnection(name) && !strings.HasPrefix(name, pd.HeaderPrefix)
 }
 
-// dropHopByHop removes the headers of one connection, the ones that Connection
-// names included.
-func dropHopByHop(h http.Header) {
-	for _, line := range h.Values("Connection") {
+// appendLegHeader writes what of a client's headers reaches an instance.
+func (s *Server) appendLegHeader(b []byte, client http.Header, id string) []byte {
+	key := s.cfg.UpstreamAPIKey.Reveal()
+	var named []string // by the client as its connection's
+	for _, line := range client["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
-			h.Del(strings.TrimSpace(name))
+			named = append(named, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
-	for _, k := range hopByHop() {
-		h.Del(k)
+	for name, values := range client {
+		if !forLegs(name) || slices.Contains(named, name) || key != "" && name == "Authorization" {
+			continue
+		}
+		for _, v := range values {
+			b = upstream.AppendHeader(b, name, v)
+		}
 	}
+	b = upstream.AppendHeader(b, pd.HeaderRequestID, id)
+	if key != "" {
+		b = upstream.AppendHeader(b, "Authorization", "Bearer "+key)
+	}
+	return b
 }

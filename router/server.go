@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/router/buffer"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
@@ -27,7 +28,9 @@ type Server struct {
 	table    atomic.Pointer[pool.Table]
 	draining atomic.Bool
 	page     *template.Template
-	buffers  *sync.Pool
+	memory   buffer.Pool
+	nixl     *handoff.NIXL
+	trips    sync.Pool
 }
 
 // New makes a server; it does no I/O.
@@ -37,12 +40,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	cfg.complete()
 	s := &Server{
-		cfg:     cfg,
-		logger:  cfg.Logger.Named("router"),
-		client:  upstream.New(cfg.DialTimeout),
-		loads:   pool.NewLoads(nil),
-		page:    parsePage(),
-		buffers: newBuffers(),
+		cfg:    cfg,
+		logger: cfg.Logger.Named("router"),
+		client: upstream.New(upstream.Config{DialTimeout: cfg.DialTimeout}),
+		loads:  pool.NewLoads(nil),
+		page:   parsePage(),
+		nixl:   handoff.NewNIXL(),
+		trips:  sync.Pool{New: func() any { return &trip{} }},
 	}
 	s.metrics = metrics.New(s.view)
 	return s, nil

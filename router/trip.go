@@ -9,6 +9,8 @@ import (
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/body"
+	"github.com/nomad-vllm/nomad-vllm/router/buffer"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
@@ -31,6 +33,10 @@ type trip struct {
 	w   http.ResponseWriter
 	req request
 	out outcome
+
+	parsed body.Object
+	leg    body.Pieces    // the body of the leg that is next or under way
+	page   *buffer.Buffer // what an answer passes through
 
 	// Instances that failed this request, by ID.
 	badPrefills, badDecodes []string
@@ -78,11 +84,12 @@ type outcome struct {
 // generate serves one endpoint.
 func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		defer s.metrics.Begin()()
-		t := &trip{s: s, w: w, req: request{endpoint: ep, id: requestID(r.Header), started: time.Now()}}
+		t := s.trips.Get().(*trip)
+		*t = trip{s: s, w: w, parsed: t.parsed, leg: t.leg, req: request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header}}
+		s.metrics.Begin()
 		defer t.finish()
 		w.Header().Set(pd.HeaderRequestID, t.req.id)
-		err := s.readRequest(w, r, &t.req)
+		err := t.readRequest(r)
 		if err == nil {
 			err = t.serve(r.Context())
 		}
@@ -90,12 +97,6 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 			t.fail(r.Context(), err)
 		}
 	}
-}
-
-// second is what leg 2, or the local path, needs.
-type second struct {
-	body       []byte
-	candidates []*fleet.Instance
 }
 
 // serve runs attempts until one is relayed. An error is what the client is to
@@ -108,14 +109,14 @@ func (t *trip) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		leg, err := t.firstLeg(ctx, view)
+		candidates, err := t.firstLeg(ctx, view)
 		if err != nil {
 			return err
 		}
-		a, err := t.secondLeg(ctx, leg)
+		a, err := t.secondLeg(ctx, candidates)
 		if err == nil {
 			if a.good() || (last && a.relayable()) {
-				t.relay(a)
+				t.relay(ctx, a)
 				return nil
 			}
 			err = a.failed()
@@ -167,23 +168,25 @@ func (t *trip) view() (pool.View, error) {
 	return v, nil
 }
 
-// firstLeg chooses the path and, unless it is local, runs leg 1.
-func (t *trip) firstLeg(ctx context.Context, view pool.View) (second, error) {
+// firstLeg chooses the path and, unless it is local, runs leg 1. It leaves the
+// second leg's body in t.leg and returns who may take it.
+func (t *trip) firstLeg(ctx context.Context, view pool.View) ([]*fleet.Instance, error) {
 	t.out.prefillTook, t.out.decodeTook = 0, 0
 	reason := handoff.Unsupported(t.req.endpoint, t.req.object)
 	if reason == pd.ReasonNone {
-		leg, why, err := t.prefill(ctx, view)
+		candidates, why, err := t.prefill(ctx, view)
 		if err != nil {
-			return second{}, err
+			return nil, err
 		}
 		if why == pd.ReasonNone {
 			t.out.path, t.out.reason = pd.PathDisaggregated, pd.ReasonNone
-			return leg, nil
+			return candidates, nil
 		}
 		reason = why
 	}
 	t.out.path, t.out.reason, t.out.prefill = pd.PathLocal, reason, ""
-	return second{body: t.req.object.Raw(), candidates: view.Decodes}, nil
+	t.req.object.Splice(&t.leg)
+	return view.Decodes, nil
 }
 
 // legName is the second leg's label.

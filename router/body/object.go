@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Object is a parsed JSON object over the bytes that it was parsed from. It
-// is immutable; the bytes must not change while it is in use.
+// Object is a parsed JSON object over the bytes that it was parsed from; they
+// must not change while it is in use.
 type Object struct {
 	raw     []byte
 	members []member
@@ -16,8 +16,10 @@ type Object struct {
 
 // member is one top-level member, as offsets into raw.
 type member struct {
-	key                            string // decoded
-	keyStart, valueStart, valueEnd int
+	keyStart, keyEnd, valueStart, valueEnd int
+	// decoded is the key if it was written with escapes, which must not hide a name.
+	decoded string
+	escaped bool
 }
 
 // maxMembers is the most top-level members that are accepted. vLLM's requests
@@ -27,43 +29,57 @@ const maxMembers = 1024
 // Parse checks a whole document and indexes the members of its top level. The
 // error is a *SyntaxError.
 func Parse(raw []byte) (*Object, error) {
-	s := scanner{b: raw}
-	if err := s.start(); err != nil {
+	o := &Object{}
+	if err := o.Reset(raw); err != nil {
 		return nil, err
-	}
-	if s.peek() != '{' {
-		return nil, s.fail("want an object")
-	}
-	o := &Object{raw: raw, open: s.i + 1, members: make([]member, 0, 16)}
-	err := s.object(0, func(keyStart, keyEnd, valueStart, valueEnd int) {
-		if len(o.members) > maxMembers {
-			return
-		}
-		o.members = append(o.members, member{
-			key: decodeKey(raw[keyStart:keyEnd]), keyStart: keyStart, valueStart: valueStart, valueEnd: valueEnd,
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := s.end(); err != nil {
-		return nil, err
-	}
-	if len(o.members) > maxMembers {
-		return nil, s.fail(fmt.Sprintf("more than %d members at the top level", maxMembers))
 	}
 	return o, nil
 }
 
-// decodeKey turns a quoted key into what the reader on the other side will
-// compare: escapes must not hide a name.
-func decodeKey(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+// Reset makes o the Object of another document, as Parse, in o's memory. After
+// an error o is not to be used until the next Reset.
+func (o *Object) Reset(raw []byte) error {
+	s := scanner{b: raw}
+	if err := s.start(); err != nil {
+		return err
 	}
-	var key string
-	_ = json.Unmarshal(quoted, &key) // the scanner has checked it
-	return key
+	if s.peek() != '{' {
+		return s.fail("want an object")
+	}
+	o.raw, o.open = raw, s.i+1
+	clear(o.members[:cap(o.members)])
+	o.members = o.members[:0]
+	if err := s.object(0, o); err != nil {
+		return err
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	if len(o.members) > maxMembers {
+		return s.fail(fmt.Sprintf("more than %d members at the top level", maxMembers))
+	}
+	return nil
+}
+
+// add indexes one member.
+func (o *Object) add(keyStart, keyEnd, valueStart, valueEnd int) {
+	if len(o.members) > maxMembers {
+		return
+	}
+	m := member{keyStart: keyStart, keyEnd: keyEnd, valueStart: valueStart, valueEnd: valueEnd}
+	if quoted := o.raw[keyStart:keyEnd]; bytes.IndexByte(quoted, '\\') >= 0 {
+		m.escaped = true
+		_ = json.Unmarshal(quoted, &m.decoded) // the scanner has checked it
+	}
+	o.members = append(o.members, m)
+}
+
+// key is what the reader on the other side will compare.
+func (o *Object) key(m *member) []byte {
+	if m.escaped {
+		return []byte(m.decoded)
+	}
+	return o.raw[m.keyStart+1 : m.keyEnd-1]
 }
 
 // Raw is the document as it was parsed.
@@ -73,7 +89,7 @@ func (o *Object) Raw() []byte { return o.raw }
 // members with one name the last counts, as in Python.
 func (o *Object) Get(key string) json.RawMessage {
 	for i := len(o.members) - 1; i >= 0; i-- {
-		if m := o.members[i]; m.key == key {
+		if m := &o.members[i]; string(o.key(m)) == key {
 			return json.RawMessage(o.raw[m.valueStart:m.valueEnd:m.valueEnd])
 		}
 	}
@@ -95,69 +111,6 @@ func Set(key, value string) Edit { return Edit{Key: key, Value: json.RawMessage(
 
 // Delete removes every Key.
 func Delete(key string) Edit { return Edit{Key: key} }
-
-// Apply returns the document with the edits made, in fresh memory. A member
-// that is set keeps its place; of several with its name only the last stays,
-// so that no reader can prefer another. New members follow the old ones.
-func (o *Object) Apply(edits ...Edit) []byte {
-	size := len(o.raw)
-	for _, e := range edits {
-		size += len(e.Key) + len(e.Value) + len(`,"":`)
-	}
-	out := append(make([]byte, 0, size), o.raw[:o.open]...)
-	end, first := o.open, true
-	placed := make([]bool, len(edits))
-	for i, m := range o.members {
-		before := o.raw[end:m.keyStart] // the comma and the space around it
-		end = m.valueEnd
-		e := find(edits, m.key)
-		if e >= 0 && (edits[e].Value == nil || o.againAfter(i)) {
-			continue
-		}
-		if first {
-			before = o.raw[o.open:o.members[0].keyStart] // what it followed is gone
-			first = false
-		}
-		out = append(out, before...)
-		if e < 0 {
-			out = append(out, o.raw[m.keyStart:m.valueEnd]...)
-			continue
-		}
-		placed[e] = true
-		out = append(out, o.raw[m.keyStart:m.valueStart]...)
-		out = append(out, edits[e].Value...)
-	}
-	for i, e := range edits {
-		if placed[i] || e.Value == nil {
-			continue
-		}
-		if !first {
-			out = append(out, ',')
-		}
-		first = false
-		out = append(append(append(append(out, '"'), e.Key...), '"', ':'), e.Value...)
-	}
-	return append(out, o.raw[end:]...)
-}
-
-// againAfter reports whether a later member has the name of member i.
-func (o *Object) againAfter(i int) bool {
-	for _, m := range o.members[i+1:] {
-		if m.key == o.members[i].key {
-			return true
-		}
-	}
-	return false
-}
-
-func find(edits []Edit, key string) int {
-	for i := range edits {
-		if edits[i].Key == key {
-			return i
-		}
-	}
-	return -1
-}
 
 // Elements returns the first values, at most that many, of a JSON array that is
 // already known to be valid, as written; false if it is no array.

@@ -64,9 +64,8 @@ func (s *scanner) value(depth int) error {
 	}
 }
 
-// object walks an object at '{' and tells member, if given, the offsets of
-// each key and value.
-func (s *scanner) object(depth int, member func(keyStart, keyEnd, valueStart, valueEnd int)) error {
+// object walks an object at '{' and adds each member to into, if given.
+func (s *scanner) object(depth int, into *Object) error {
 	if depth >= maxDepth {
 		return s.fail(fmt.Sprintf("nested deeper than %d", maxDepth))
 	}
@@ -95,8 +94,8 @@ func (s *scanner) object(depth int, member func(keyStart, keyEnd, valueStart, va
 		if err := s.value(depth + 1); err != nil {
 			return err
 		}
-		if member != nil {
-			member(keyStart, keyEnd, valueStart, s.i)
+		if into != nil {
+			into.add(keyStart, keyEnd, valueStart, s.i)
 		}
 		s.space()
 		switch s.peek() {

@@ -20,14 +20,22 @@ func parse(t *testing.T, s string) *body.Object {
 func TestPrefillBody_asksForOneTokenAndAHandoff(t *testing.T) {
 	const in = `{"model":"m","stream":true,"stream_options":{"include_usage":true},"max_tokens":50,"min_tokens":3,"min_completion_tokens":2,"messages":[1],"seed":12345678901234567890}`
 	require.Equal(t, `{"model":"m","stream":false,"max_tokens":1,"messages":[1],"seed":12345678901234567890,"kv_transfer_params":`+askForHandoff+`,"max_completion_tokens":1}`,
-		string(PrefillBody(Chat, parse(t, in))))
+		prefillBody(t, Chat, in))
 	require.Equal(t, `{"prompt":"x","stream":false,"max_tokens":1,"kv_transfer_params":`+askForHandoff+`}`,
-		string(PrefillBody(Completions, parse(t, `{"prompt":"x"}`))), "max_completion_tokens is no field of completions")
+		prefillBody(t, Completions, `{"prompt":"x"}`), "max_completion_tokens is no field of completions")
+}
+
+func prefillBody(t *testing.T, ep Endpoint, in string) string {
+	var p body.Pieces
+	NewNIXL().PrefillBody(&p, ep, parse(t, in))
+	return string(p.Bytes())
 }
 
 func TestDecodeBody_isTheClientsPlusParams(t *testing.T) {
 	params := `{ "remote_port": 5600, "remote_block_ids":[[17]], "new_field":9007199254740993 }`
-	require.Equal(t, `{"prompt":"x","kv_transfer_params":`+params+` }`, string(DecodeBody(parse(t, `{"prompt":"x" }`), json.RawMessage(params))))
+	var p body.Pieces
+	NewNIXL().DecodeBody(&p, parse(t, `{"prompt":"x" }`), json.RawMessage(params))
+	require.Equal(t, `{"prompt":"x","kv_transfer_params":`+params+` }`, string(p.Bytes()))
 }
 
 func TestParams_takesRealAnswersVerbatim(t *testing.T) {

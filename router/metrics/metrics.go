@@ -91,11 +91,11 @@ const (
 	StreamCut   = "cut"
 )
 
-// Begin counts a request in; the function that it returns counts it out.
-func (m *Metrics) Begin() func() {
-	m.active.Inc()
-	return m.active.Dec
-}
+// Begin counts a request in, End out.
+func (m *Metrics) Begin() { m.active.Inc() }
+
+// End counts a request out.
+func (m *Metrics) End() { m.active.Dec() }
 
 // Request counts one finished request.
 func (m *Metrics) Request(path pd.Path, reason pd.Reason, code int, took time.Duration) {

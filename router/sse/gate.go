@@ -25,11 +25,12 @@ const (
 // a token is passed on as it is.
 const maxHeld = 256 << 10
 
-// Gate reads a stream until its first token and returns what it has read,
-// which may end in the middle of a later event. Until then nothing need be
-// committed to the client. An error is the reader's: the stream broke off.
-func Gate(r io.Reader) (held []byte, v Verdict, err error) {
-	buf := make([]byte, 0, 4<<10)
+// Gate reads a stream into buf, or into more memory if that is not enough,
+// until its first token and returns what it has read, which may end in the
+// middle of a later event. Until then nothing need be committed to the client.
+// An error is the reader's: the stream broke off.
+func Gate(r io.Reader, buf []byte) (held []byte, v Verdict, err error) {
+	buf = buf[:0]
 	line := 0 // start of the first line that is not judged yet
 	for len(buf) < maxHeld {
 		if len(buf) == cap(buf) {
