@@ -1,62 +1,68 @@
 package driver
 
 import (
-	"os"
-	"path/filepath"
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/cgroup"
 )
 
-const cgroupRoot = "/sys/fs/cgroup"
-
-// cgroups finds the task's cgroups, which the Nomad client has made before it
-// asks us to start the task, and kills and removes when the task is over. On
-// version 2 it is one directory; on version 1 the freezer is what the client
-// finds processes by.
-type cgroups struct {
-	V2  string   // empty: not on version 2
-	V1  []string // to join, on version 1
-	Own string   // the one of either version that is this task's alone
-}
-
-func findCgroups(c *drivers.TaskConfig) cgroups {
+// findCgroups finds the task's cgroups, which the Nomad client has made before
+// it asks us to start the task, and kills and removes when the task is over.
+func findCgroups(c *drivers.TaskConfig) cgroup.Dirs {
 	if c.Resources == nil || c.Resources.LinuxResources == nil {
-		return cgroups{}
+		return cgroup.Dirs{}
 	}
-	dir := c.Resources.LinuxResources.CpusetCgroupPath
-	if dir == "" {
-		return cgroups{}
-	}
-	scope := c.AllocID + "." + c.Name
-	if exists(filepath.Join(dir, "cgroup.kill")) || exists(filepath.Join(cgroupRoot, "cgroup.controllers")) {
-		g := cgroups{V2: dir}
-		if strings.HasPrefix(filepath.Base(dir), scope) {
-			g.Own = dir
-		}
-		return g
-	}
-	// .../cpuset/<parent>/share or .../cpuset/<parent>/reserve/<scope>
-	rest, ok := strings.CutPrefix(dir, filepath.Join(cgroupRoot, "cpuset")+"/")
-	if !ok {
-		return cgroups{}
-	}
-	parent, _, _ := strings.Cut(rest, "/reserve/")
-	parent = strings.TrimSuffix(parent, "/share")
-	freezer := filepath.Join(cgroupRoot, "freezer", parent, scope)
-	var g cgroups
-	for _, d := range []string{dir, freezer} {
-		if exists(filepath.Join(d, "cgroup.procs")) {
-			g.V1 = append(g.V1, d)
-		}
-	}
-	if exists(freezer) {
-		g.Own = freezer
-	}
-	return g
+	return cgroup.Find(c.Resources.LinuxResources.CpusetCgroupPath, c.AllocID+"."+c.Name)
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// limit sets the task's limits before it starts.
+func (d *Driver) limit(c *drivers.TaskConfig, dirs cgroup.Dirs, l cgroup.Limits) {
+	for _, r := range dirs.Apply(l) {
+		d.notEnforced(c, r)
+	}
+}
+
+// checkInside says which limits do not hold because the task is not in the
+// cgroup that has them, and returns the directories that do hold it.
+func (d *Driver) checkInside(c *drivers.TaskConfig, dirs cgroup.Dirs, l cgroup.Limits, pid int) cgroup.Dirs {
+	inside := dirs.Holding(pid)
+	for _, lost := range []struct {
+		limit    string
+		wanted   bool
+		dir, now string
+	}{
+		{cgroup.MemoryLimit, l.Memory > 0, dirs.Memory, inside.Memory},
+		{cgroup.CPULimit, l.Quota > 0, dirs.CPU, inside.CPU},
+		{cgroup.CPUShares, l.Shares > 0, dirs.CPU, inside.CPU},
+		{cgroup.CPUSet, l.CPUs != "", dirs.CPUSet, inside.CPUSet},
+	} {
+		if lost.wanted && lost.dir != "" && lost.now == "" {
+			d.notEnforced(c, cgroup.Refusal{Limit: lost.limit, Err: fmt.Errorf("the task could not be put into %s", lost.dir)})
+		}
+	}
+	return inside
+}
+
+// notEnforced says that a limit does not hold: to the operator once in a
+// plugin's life, and to the user with each task that asked for it. Everyone
+// has CPU shares, and what is lost without them is seldom noticed.
+func (d *Driver) notEnforced(c *drivers.TaskConfig, r cgroup.Refusal) {
+	d.warnOnce(r.Limit, "tasks run without their "+r.Limit, "reason", r.Err)
+	if r.Limit != cgroup.CPUShares {
+		d.event(c, fmt.Sprintf("Not enforced: %s (%s)", r.Limit, strings.TrimPrefix(r.Err.Error(), "open ")))
+	}
+}
+
+// warnOnce warns of one thing once in a plugin's life.
+func (d *Driver) warnOnce(about, message string, args ...any) {
+	d.mu.Lock()
+	again := d.warned[about]
+	d.warned[about] = true
+	d.mu.Unlock()
+	if !again {
+		d.log.Warn(message, args...)
+	}
 }

@@ -39,6 +39,10 @@ type Config struct {
 	// DenyEnv are variables that no task's env may set, "PYTHON*" for example.
 	// Default: none.
 	DenyEnv []string `codec:"deny_env"`
+	// Ulimit are resource limits of tasks that do not set their own, UlimitMax
+	// the most that a task may have. Default: the driver's own, no ceiling.
+	Ulimit    map[string]string `codec:"ulimit"`
+	UlimitMax map[string]string `codec:"ulimit_max"`
 }
 
 func defaultConfig() Config {
@@ -56,6 +60,8 @@ func configSpec() *hclspec.Spec {
 		"allow_commands":  optional("allow_commands", "list(string)"),
 		"deny_args":       optional("deny_args", "list(string)"),
 		"deny_env":        optional("deny_env", "list(string)"),
+		"ulimit":          hclspec.NewBlockAttrs("ulimit", "string", false),
+		"ulimit_max":      hclspec.NewBlockAttrs("ulimit_max", "string", false),
 	})
 }
 
@@ -77,7 +83,8 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("lmcache_version = %w", err))
 		}
 	}
-	return errors.Join(append(errs, c.validatePolicy())...)
+	_, err := ulimits(c.Ulimit, c.UlimitMax, nil, false)
+	return errors.Join(append(errs, err, c.validatePolicy())...)
 }
 
 // TaskConfig is a task's config block.
@@ -102,6 +109,15 @@ type TaskConfig struct {
 	TensorParallelSize   int `codec:"tensor_parallel_size"`
 	PipelineParallelSize int `codec:"pipeline_parallel_size"`
 	DataParallelSize     int `codec:"data_parallel_size"`
+	// UnlimitedMemory runs the engine without its memory limit, on a node whose
+	// memory is all its own. CPUHardLimit keeps it from CPU that nobody wants.
+	UnlimitedMemory bool `codec:"unlimited_memory"`
+	CPUHardLimit    bool `codec:"cpu_hard_limit"`
+	// OOMScoreAdj makes the kernel pick the engine the sooner, 0 (the default)
+	// to 1000, when the whole node runs out of memory.
+	OOMScoreAdj int `codec:"oom_score_adj"`
+	// Ulimit are the engine's resource limits, "65536" or "1024:65536".
+	Ulimit map[string]string `codec:"ulimit"`
 	// KVTransfer is how KV moves between prefill and decode. nil: not at all.
 	KVTransfer *KVTransfer `codec:"kv_transfer"`
 }
@@ -165,6 +181,10 @@ func taskConfigSpec() *hclspec.Spec {
 		"tensor_parallel_size":   optional("tensor_parallel_size", "number"),
 		"pipeline_parallel_size": optional("pipeline_parallel_size", "number"),
 		"data_parallel_size":     optional("data_parallel_size", "number"),
+		"unlimited_memory":       optional("unlimited_memory", "bool"),
+		"cpu_hard_limit":         optional("cpu_hard_limit", "bool"),
+		"oom_score_adj":          optional("oom_score_adj", "number"),
+		"ulimit":                 hclspec.NewBlockAttrs("ulimit", "string", false),
 		"kv_transfer":            hclspec.NewBlock("kv_transfer", false, kvTransferSpec()),
 	})
 }

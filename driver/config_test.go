@@ -23,10 +23,14 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
   allow_commands  = ["/opt/vllm/bin/vllm", "/opt/vllm-*/bin/vllm"]
   deny_args       = ["--trust-remote-code"]
   deny_env        = ["LD_PRELOAD", "PYTHON*"]
+
+  ulimit { nofile = "65536" }
+  ulimit_max { memlock = "8GiB" }
 }`, &got)
 	require.Equal(t, Config{
 		Command: "/opt/vllm/bin/vllm", GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm", LMCacheVersion: "0.5.3",
 		AllowCommands: []string{"/opt/vllm/bin/vllm", "/opt/vllm-*/bin/vllm"}, DenyArgs: []string{"--trust-remote-code"}, DenyEnv: []string{"LD_PRELOAD", "PYTHON*"},
+		Ulimit: map[string]string{"nofile": "65536"}, UlimitMax: map[string]string{"memlock": "8GiB"},
 	}, got)
 	requireAllSet(t, reflect.ValueOf(got))
 }
@@ -49,6 +53,13 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
   tensor_parallel_size   = 2
   pipeline_parallel_size = 3
   data_parallel_size     = 4
+  unlimited_memory       = true
+  cpu_hard_limit         = true
+  oom_score_adj          = 100
+  ulimit {
+    nofile  = "1024:65536"
+    memlock = "unlimited"
+  }
   kv_transfer {
     connector              = "NixlConnector"
     kv_role                = "kv_both"
@@ -143,6 +154,8 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
 		Args:               []string{"--max-model-len=8192", "--enforce-eager"},
 		KillTimeout:        "30s",
 		TensorParallelSize: 2, PipelineParallelSize: 3, DataParallelSize: 4,
+		UnlimitedMemory: true, CPUHardLimit: true, OOMScoreAdj: 100,
+		Ulimit: map[string]string{"nofile": "1024:65536", "memlock": "unlimited"},
 		KVTransfer: &KVTransfer{
 			Connector: "NixlConnector", KVRole: "kv_both", EngineID: "p-0", KVBufferDevice: "cpu",
 			KVLoadFailurePolicy: "recompute", SideChannelPort: "nixl", SideChannelHost: "10.0.0.7",
@@ -229,9 +242,9 @@ func TestSetConfig_takesWhatAnAgentSends(t *testing.T) {
 	require.Equal(t, defaultConfig(), d.config())
 
 	var data []byte
-	require.NoError(t, base.MsgPackEncode(&data, &Config{Command: "", GPUProcDir: "gpus", StateDir: "state", LMCacheVersion: "new"}))
+	require.NoError(t, base.MsgPackEncode(&data, &Config{Command: "", GPUProcDir: "gpus", StateDir: "state", LMCacheVersion: "new", Ulimit: map[string]string{"nofile": "many"}}))
 	err := d.SetConfig(&base.Config{PluginConfig: data})
-	for _, want := range []string{`command = ""`, `gpu_proc_dir = "gpus": want an absolute path`, `state_dir = "state": want an absolute path`, `lmcache_version = "new": want a version`} {
+	for _, want := range []string{`command = ""`, `gpu_proc_dir = "gpus": want an absolute path`, `state_dir = "state": want an absolute path`, `lmcache_version = "new": want a version`, `ulimit nofile = "many": want "65536"`} {
 		require.ErrorContains(t, err, want)
 	}
 	require.Equal(t, defaultConfig(), d.config(), "a bad config changes nothing")

@@ -34,6 +34,8 @@ type Driver struct {
 	cfg   Config
 	mhz   float64 // of one core; 0: not known
 	tasks map[string]*handle
+
+	warned map[string]bool // see warnOnce
 }
 
 var (
@@ -48,6 +50,7 @@ func New(ctx context.Context, log hclog.Logger) *Driver {
 	return &Driver{
 		Eventer: eventer.NewEventer(ctx, log),
 		log:     log, ctx: ctx, cfg: defaultConfig(), tasks: map[string]*handle{},
+		warned: map[string]bool{},
 	}
 }
 

@@ -116,8 +116,9 @@ func engine(behaviour, arg string) int {
 			ballast[len(ballast)/2]++
 		}
 		return int(ballast[0])
+	default:
+		return hungryEngine(behaviour, arg, terms)
 	}
-	return 99
 }
 
 func self(behaviour, arg string) *exec.Cmd {

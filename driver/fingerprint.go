@@ -49,6 +49,7 @@ func (d *Driver) fingerprint() *drivers.Fingerprint {
 		},
 		Health: drivers.HealthStateHealthy, HealthDescription: drivers.DriverHealthy,
 	}
+	d.fingerprintLimits(f)
 	path, err := shim.LookPath(d.config().Command, nil, "/")
 	if err != nil {
 		f.Health = drivers.HealthStateUnhealthy

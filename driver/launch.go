@@ -22,7 +22,11 @@ type situation struct {
 	Env     map[string]string // the task's environment as Nomad built it
 	GPUs    gpus
 	// NodeGPUs is how many GPUs the node has, looked at only if none is reserved.
-	NodeGPUs int
+	NodeGPUs  int
+	Resources resources
+	// Ulimit and UlimitMax are the node's.
+	Ulimit, UlimitMax map[string]string
+	Root              bool // the driver has root's rights
 	// LMCacheVersion is the node's; empty: not known.
 	LMCacheVersion string
 	// DenyArgs and DenyEnv are what the node's operator forbids.
@@ -47,7 +51,8 @@ type plan struct {
 	Argv []string
 	Env  map[string]string
 	// Files are written before the engine starts, for its user only.
-	Files []file
+	Files  []file
+	Bounds bounds
 	// Notes are for the user to read: one task event each.
 	Notes []string
 }
@@ -61,6 +66,7 @@ func newPlan(s situation) (plan, error) {
 	b.serve()
 	b.sizes()
 	b.drain()
+	b.bounds()
 	b.fail(b.engineV1())
 	b.transfer()
 	b.environment()

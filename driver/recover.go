@@ -59,7 +59,7 @@ func decodeState(t *drivers.TaskHandle) (taskState, error) {
 func (d *Driver) askShim(c *drivers.TaskConfig, cause error) (taskState, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
 	defer cancel()
-	s := taskState{Version: stateVersion, Dir: stateDir(d.config(), c), Cgroup: findCgroups(c).Own}
+	s := taskState{Version: stateVersion, Dir: stateDir(d.config(), c), Cgroup: findCgroups(c).Own()}
 	var err error
 	if s.Started, err = (shim.Client{Dir: s.Dir}).Status(ctx); err != nil {
 		return taskState{}, errors.Join(cause, err)

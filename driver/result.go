@@ -41,13 +41,21 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 		r.ExitCode = signalBase + o.Signal // as a shell and Nomad's own drivers say it
 	}
 	if o.StopAsked {
-		return r, stopNote(o) + leftNote(o)
+		note := stopNote(o)
+		if o.OOM {
+			note += "; " + oomNote(o)
+		}
+		return r, note + leftNote(o)
 	}
-	if r.Successful() && !o.OOM {
+	if r.Successful() {
 		// vLLM exits 0 when its engine dies under it, after one bad request
 		// for example. A server that ends unasked has failed, and Nomad would
 		// not restart a service that says it succeeded.
 		r.ExitCode = 1
+		if o.OOM {
+			r.Err = errors.New("the engine exited with code 0 after the kernel had killed a part of it for memory")
+			return r, failureNote(o) + leftNote(o)
+		}
 		r.Err = errors.New("the engine exited with code 0 though nobody had asked it to stop: reported as a failure, because vLLM does so when its engine dies")
 	}
 	return r, failureNote(o) + leftNote(o)
@@ -79,6 +87,9 @@ func leftNote(o outcome) string {
 // failureNote says where a user looks first what happened and what to change,
 // or, of a failure that is not known, shows the end of the log.
 func failureNote(o outcome) string {
+	if o.OOM {
+		return fmt.Sprintf("Ended unasked after %s (%s): %s", ran(o), how(o), oomNote(o))
+	}
 	if o.Cause != nil {
 		if f, ok := enginelog.Explain(o.Cause.ID); ok {
 			return fmt.Sprintf("Ended unasked after %s (%s): %s. To do: %s. (%s in docs/failures-driver.md.) The log says: %s",
@@ -95,6 +106,24 @@ func failureNote(o outcome) string {
 	}
 	return fmt.Sprintf("Ended unasked after %s (%s). Its last words: %s", ran(o), how(o), strings.ToValidUTF8(text, "?"))
 }
+
+// oomNote says whose memory ran out, the task's or the node's, and what helps.
+func oomNote(o outcome) string {
+	if o.OOMs == nil || o.Memory == nil { // a record of an older supervisor
+		return "out of memory: the kernel killed a part of the task. To do: raise resources.memory"
+	}
+	peak := ""
+	if o.Memory.Peak > 0 {
+		peak = ", peak " + mib(o.Memory.Peak)
+	}
+	if o.OOMs.Hits == 0 && !o.Memory.AtLimit() {
+		return fmt.Sprintf("the node ran out of memory and the kernel killed %d of the task's processes (no limit of the task was hit%s). To do: reserve what each task uses with resources.memory, and keep memory_max below what the node has", o.OOMs.Kills, peak)
+	}
+	return fmt.Sprintf("out of memory: the kernel killed %d of the task's processes (limit %s%s). To do: raise resources.memory (or memory_max), or lower what counts against it: offloading.cpu_size, lmcache max_local_cpu_size, mooncake_store segments; see Resources and limits in docs/driver.md",
+		o.OOMs.Kills, mib(o.Memory.Limit), peak)
+}
+
+func mib(bytes uint64) string { return fmt.Sprintf("%d MiB", bytes/mebibyte) }
 
 func ran(o outcome) time.Duration {
 	return o.FinishedAt.Sub(o.StartedAt).Round(100 * time.Millisecond)

@@ -3,11 +3,10 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
@@ -42,13 +41,16 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 		openLogsOnce(c)
 		return nil, nil, launchError(err)
 	}
+	dirs := findCgroups(c)
+	d.limit(c, dirs, p.Bounds.Limits)
 	started, err := shim.Start(spec)
 	if err != nil {
 		_ = os.RemoveAll(spec.Dir)
 		openLogsOnce(c)
 		return nil, nil, launchError(fmt.Errorf("start %s: %w", p.Argv[0], err))
 	}
-	state := taskState{Version: stateVersion, Dir: spec.Dir, Cgroup: findCgroups(c).Own, Started: started}
+	d.checkInside(c, dirs, p.Bounds.Limits, started.Shim.PID)
+	state := taskState{Version: stateVersion, Dir: spec.Dir, Cgroup: dirs.Own(), Started: started}
 	out := drivers.NewTaskHandle(stateVersion)
 	out.Config = c
 	out.State = drivers.TaskStateRunning
@@ -100,6 +102,7 @@ func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
 	p, err := newPlan(situation{
 		Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices, NodeGPUs: nodeGPUs,
 		DenyArgs: cfg.DenyArgs, DenyEnv: cfg.DenyEnv,
+		Resources: resourcesOf(c), Ulimit: cfg.Ulimit, UlimitMax: cfg.UlimitMax, Root: os.Geteuid() == 0,
 		LMCacheVersion: cfg.LMCacheVersion, SecretsDir: dir.SecretsDir, Brought: readBrought(tc, c.Env, dir.Dir),
 	})
 	return p, errors.Join(err, devErr)
@@ -119,9 +122,10 @@ func portsOf(c *drivers.TaskConfig) []port {
 // newSpec resolves what the plan names on this node: executable, user, cgroup.
 func newSpec(cfg Config, c *drivers.TaskConfig, p plan) (shim.Spec, error) {
 	workDir := c.TaskDir().Dir
+	cred, identity, userErr := lookupUser(c.User)
+	maps.Copy(p.Env, identity)
 	env := envList(p.Env)
 	path, err := shim.LookPath(p.Argv[0], env, workDir)
-	cred, userErr := lookupUser(c.User)
 	if err == nil {
 		path, err = allowedCommand(cfg.AllowCommands, p.Argv[0], path, c.AllocDir, cred)
 	}
@@ -134,7 +138,13 @@ func newSpec(cfg Config, c *drivers.TaskConfig, p plan) (shim.Spec, error) {
 		Stdout: c.StdoutPath, Stderr: c.StderrPath,
 	}
 	g := findCgroups(c)
-	s.Cgroup, s.JoinV1 = g.V2, g.V1
+	if s.Memory, s.JoinV1 = g.Memory, g.Join(); g.Version == 2 {
+		s.Cgroup = g.Freezer
+	}
+	if g.Shared { // what it counts is not this task's alone
+		s.Memory = ""
+	}
+	s.Rlimits, s.OOMScore = p.Bounds.Rlimits, p.Bounds.OOMScore
 	return s, nil
 }
 
@@ -155,37 +165,4 @@ func envList(env map[string]string) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// lookupUser finds who the task runs as; nil: whoever the agent runs as.
-func lookupUser(name string) (*shim.Credential, error) {
-	if name == "" {
-		return nil, nil
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("user %q: %w", name, err)
-	}
-	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-	if err := errors.Join(uidErr, gidErr); err != nil {
-		return nil, fmt.Errorf("user %q: %w", name, err)
-	}
-	if int(uid) == os.Getuid() {
-		return nil, nil
-	}
-	if os.Getuid() != 0 {
-		return nil, fmt.Errorf("user %q: only an agent that runs as root can run tasks as another user; remove user or run the agent as root", name)
-	}
-	c := &shim.Credential{UID: uint32(uid), GID: uint32(gid)}
-	groups, err := u.GroupIds()
-	if err != nil {
-		return nil, fmt.Errorf("groups of user %q: %w", name, err)
-	}
-	for _, g := range groups {
-		if n, err := strconv.ParseUint(g, 10, 32); err == nil {
-			c.Groups = append(c.Groups, uint32(n))
-		}
-	}
-	return c, nil
 }

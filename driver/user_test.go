@@ -14,6 +14,12 @@ import (
 
 // TestTask_runsAsItsUser: root may give a task away; anyone may run as himself.
 func TestTask_runsAsItsUser(t *testing.T) {
+	for _, byID := range []bool{false, true} {
+		runsAsItsUser(t, byID)
+	}
+}
+
+func runsAsItsUser(t *testing.T, byID bool) {
 	d := newDriver(t, driver.Config{})
 	// Another user cannot run the test binary: "sh serve m ..." runs a script.
 	k := newTask(t, "serve", func(c *driver.TaskConfig) { c.Command = "/bin/sh" })
@@ -24,7 +30,11 @@ func TestTask_runsAsItsUser(t *testing.T) {
 		require.NoError(t, err)
 		name = me.Username
 	}
-	k.User = name
+	u, err := user.Lookup(name)
+	require.NoError(t, err)
+	if k.User = name; byID {
+		k.User = u.Uid
+	}
 	for _, p := range []string{parent(parent(k.notes)), parent(k.notes), k.AllocDir, k.TaskDir().Dir} {
 		require.NoError(t, os.Chmod(p, 0o755))
 	}
@@ -32,6 +42,14 @@ func TestTask_runsAsItsUser(t *testing.T) {
 	res, err := d.ExecTask(k.ID, []string{"id", "-un"}, soon)
 	require.NoError(t, err)
 	require.Equal(t, name, strings.TrimSpace(string(res.Stdout)), string(res.Stderr))
+	res, err = d.ExecTask(k.ID, []string{"sh", "-c", `echo "$USER $LOGNAME $HOME"`}, soon)
+	require.NoError(t, err)
+	require.Equal(t, name+" "+name+" "+u.HomeDir, strings.TrimSpace(string(res.Stdout)), "not the agent's")
+	res, err = d.ExecTask(k.ID, []string{"id", "-G"}, soon)
+	require.NoError(t, err)
+	groups, err := u.GroupIds()
+	require.NoError(t, err)
+	require.ElementsMatch(t, groups, strings.Fields(string(res.Stdout)), "the user's groups, none of the agent's")
 }
 
 func parent(p string) string { return filepath.Dir(p) }

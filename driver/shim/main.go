@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/cgroup"
 )
 
 // Arg is the first argument with which an executable becomes a shim.
@@ -56,7 +56,7 @@ type supervisor struct {
 	tail     *tail
 	notes    *notes
 	pumps    []*pump
-	oomStart int64
+	oomStart cgroup.OOM // the cgroup may be older than this start of the task
 
 	stopAsked atomic.Bool
 	killing   atomic.Bool
@@ -80,7 +80,10 @@ func begin(in io.Reader) (*supervisor, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become subreaper: %w", err)
 	}
-	s.oomStart = s.oomKills()
+	s.oomStart = cgroup.ReadOOM(s.spec.Memory)
+	if s.reaper.legacy = newLegacy(s.spec); s.reaper.legacy.protected {
+		killAsOne(s.spec.Memory)
+	}
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
@@ -149,10 +152,10 @@ func (s *supervisor) finish() error {
 	s.record = Record{
 		Version: recordVersion, TaskID: s.spec.TaskID,
 		StopAsked: s.stopAsked.Load(),
-		OOM:       s.oomKills() > s.oomStart,
 		StartedAt: s.started.At, FinishedAt: finished,
 		Tail: s.tail.last(), Cause: s.notes.cause(finished),
 	}
+	s.recordOOM()
 	if killErr != nil {
 		s.record.Left = killErr.Error()
 	}
@@ -223,23 +226,4 @@ func (s *supervisor) stopOnTerm() {
 	for range c {
 		_ = s.stop(syscall.SIGTERM, termGrace)
 	}
-}
-
-// oomKills counts the processes of the task's cgroup that the kernel has
-// killed for memory; 0 where nobody counts.
-func (s *supervisor) oomKills() int64 {
-	if s.spec.Cgroup == "" {
-		return 0
-	}
-	b, err := os.ReadFile(filepath.Join(s.spec.Cgroup, "memory.events"))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
-			return n
-		}
-	}
-	return 0
 }

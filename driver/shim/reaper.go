@@ -16,6 +16,7 @@ import (
 type reaper struct {
 	mu      sync.Mutex
 	waiting map[int]chan syscall.WaitStatus // children that we started and not yet reaped
+	legacy  legacy                          // what they are born with
 }
 
 func newReaper() *reaper { return &reaper{waiting: map[int]chan syscall.WaitStatus{}} }
@@ -31,7 +32,7 @@ type child struct {
 func (r *reaper) spawn(path string, argv []string, attr *syscall.ProcAttr) (*child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock() // so that run finds the new PID, however short its life
-	pid, err := syscall.ForkExec(path, argv, attr)
+	pid, err := r.legacy.fork(path, argv, attr)
 	if err != nil {
 		return nil, fmt.Errorf("execute %s: %w", path, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nomad-vllm/nomad-vllm/driver/cgroup"
 	"github.com/nomad-vllm/nomad-vllm/driver/enginelog"
 )
 
@@ -20,7 +21,7 @@ type Record struct {
 	TaskID     string    `json:"task_id"`
 	ExitCode   int       `json:"exit_code"` // of the engine; 0 if a signal ended it
 	Signal     int       `json:"signal"`    // that ended the engine; 0: it exited by itself
-	OOM        bool      `json:"oom"`       // the kernel killed a process of the task for memory (known on cgroup v2)
+	OOM        bool      `json:"oom"`       // the kernel killed a process of the task for memory
 	StopAsked  bool      `json:"stop_asked"`
 	StartedAt  time.Time `json:"started_at"`
 	FinishedAt time.Time `json:"finished_at"`
@@ -28,6 +29,9 @@ type Record struct {
 	Tail []string `json:"tail,omitempty"`
 	// Cause is what the log gives away about the end; nil: nothing that is known.
 	Cause *enginelog.Finding `json:"cause,omitempty"`
+	// OOMs and Memory say how that came about; nil without OOM.
+	OOMs   *cgroup.OOM    `json:"ooms,omitempty"`
+	Memory *cgroup.Memory `json:"memory,omitempty"`
 	// Left says which processes would not die; empty: none is left.
 	Left string `json:"left,omitempty"`
 	// Dropped counts the bytes of log that nobody read in time.

@@ -40,6 +40,11 @@ type Spec struct {
 	// JoinV1 are cgroup v1 directories that the shim is moved into before it
 	// starts anything.
 	JoinV1 []string `json:"join_v1,omitempty"`
+	// Memory is the directory that counts the task's memory; empty: none.
+	Memory string `json:"memory,omitempty"`
+	// Rlimits and OOMScore are what the engine and every exec is born with.
+	Rlimits  []Rlimit `json:"rlimits,omitempty"`
+	OOMScore int      `json:"oom_score,omitempty"`
 }
 
 // Started says which processes a task is made of. It is what must be kept to
