@@ -29,6 +29,8 @@ type Config struct {
 	// its tasks running when it ends, rather than as `nomad agent -dev`. It
 	// takes some 15 s longer to start.
 	Durable bool
+	// Trace makes Nomad log at TRACE, as JSON, whose times have microseconds.
+	Trace bool
 	// Say is told, in a few words, what is happening; it may be nil.
 	Say func(format string, args ...any)
 }
@@ -102,7 +104,7 @@ func (c *Cluster) prepare(ctx context.Context) (err error) {
 	}
 	c.values = configValues{
 		Ports: c.Ports, PluginDir: plugins, DataDir: filepath.Join(c.cfg.StateDir, "nomad"),
-		Durable: c.cfg.Durable, CPU: nodeCPUMHz, MemoryMB: nodeMemoryMB, GPUs: c.cfg.GPUs,
+		Durable: c.cfg.Durable, Trace: c.cfg.Trace, CPU: nodeCPUMHz, MemoryMB: nodeMemoryMB, GPUs: c.cfg.GPUs,
 		EngineCommand: c.cfg.EngineCommand, GPUProcDir: filepath.Join(c.cfg.StateDir, "gpus"),
 	}
 	return c.clients()

@@ -35,7 +35,12 @@ ports {
 var nomadConfig = template.Must(template.New("nomad.hcl").Funcs(template.FuncMap{"q": quoteHCL}).Parse(`
 bind_addr            = "127.0.0.1"
 disable_update_check = true
+{{- if .Trace}}
+log_level            = "TRACE"
+log_json             = true
+{{- else}}
 log_level            = "INFO"
+{{- end}}
 plugin_dir           = {{q .PluginDir}}
 leave_on_terminate   = false
 ports {
@@ -144,7 +149,7 @@ func quoteHCL(s string) string {
 type configValues struct {
 	Ports               Ports
 	PluginDir, DataDir  string
-	Durable             bool
+	Durable, Trace      bool
 	CPU, MemoryMB, GPUs int
 	EngineCommand       string
 	GPUProcDir          string
