@@ -147,9 +147,9 @@ func compareGPUs(need, have int, terms []string) error {
 	}
 	err := fmt.Errorf("%s needs %s but Nomad reserved %s: set device \"nvidia/gpu\" { count = %d } or %s",
 		what, countGPUs(need), reserved(have), need, sizeFor(have))
-	if have == 0 {
+	if have < need {
 		// An allocation that the agent restarts before the device plugin has
-		// reported gets no devices; a moment later it does.
+		// reported gets too few; a moment later it does not.
 		return &recoverable{err}
 	}
 	return err

@@ -74,7 +74,7 @@ func visibleDevices(ids []string, index func() (map[string]int, error)) (gpus, e
 		}
 		i, ok := byUUID[id]
 		if !ok {
-			errs = append(errs, fmt.Errorf("GPU %s: Nomad reserved it, but this node's driver does not list it (it lists %s)", id, listGPUs(byUUID)))
+			errs = append(errs, fmt.Errorf("GPU %s: Nomad reserved it, but this node's driver does not list it (it lists %s); see what nvidia-smi and the kernel's log say of it, and drain the node if it is gone", id, listGPUs(byUUID)))
 			continue
 		}
 		visible = append(visible, strconv.Itoa(i))

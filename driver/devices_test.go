@@ -39,7 +39,7 @@ func TestVisibleDevices_passesMIGAndIndicesOn(t *testing.T) {
 func TestVisibleDevices_unknownUUIDIsNamed(t *testing.T) {
 	dir := kernel(t, map[string]string{"0000:17:00.0": "GPU-b", "0000:18:00.0": "GPU-a"})
 	_, err := visibleDevices([]string{"GPU-b", "GPU-x"}, func() (map[string]int, error) { return gpuIndex(dir) })
-	require.EqualError(t, err, "GPU GPU-x: Nomad reserved it, but this node's driver does not list it (it lists GPU-b, GPU-a)")
+	require.EqualError(t, err, "GPU GPU-x: Nomad reserved it, but this node's driver does not list it (it lists GPU-b, GPU-a); see what nvidia-smi and the kernel's log say of it, and drain the node if it is gone")
 }
 
 func TestGPUIndex_withoutKernelDriverAndTool(t *testing.T) {

@@ -30,6 +30,8 @@ type Driver struct {
 	log hclog.Logger
 	ctx context.Context
 
+	prober prober
+
 	mu    sync.Mutex
 	cfg   Config
 	mhz   float64 // of one core; 0: not known
@@ -50,7 +52,7 @@ func New(ctx context.Context, log hclog.Logger) *Driver {
 	return &Driver{
 		Eventer: eventer.NewEventer(ctx, log),
 		log:     log, ctx: ctx, cfg: defaultConfig(), tasks: map[string]*handle{},
-		warned: map[string]bool{},
+		warned: map[string]bool{}, prober: newProber(),
 	}
 }
 

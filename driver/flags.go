@@ -81,3 +81,23 @@ func spelled(args []string, flag string) (string, bool) {
 	}
 	return args[i], true
 }
+
+// flagValues are the values of a flag's last occurrence, which is the one that
+// counts. A dotted key is not the flag's value.
+func flagValues(args []string, flag string) []string {
+	for i := len(args) - 1; i >= 0; i-- {
+		name, value, joined := strings.Cut(args[i], "=")
+		if !spells(args[i], flag) || strings.Contains(name, ".") {
+			continue
+		}
+		if joined {
+			return []string{value}
+		}
+		rest := args[i+1:]
+		if end := slices.IndexFunc(rest, func(a string) bool { return strings.HasPrefix(a, "-") }); end >= 0 {
+			rest = rest[:end]
+		}
+		return rest
+	}
+	return nil
+}

@@ -3,7 +3,7 @@ package driver
 import (
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -45,16 +45,19 @@ func nixl(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 	}
 }
 
-// checkSideChannelHost refuses what peers on other nodes would connect to
-// themselves with.
+// checkSideChannelHost refuses what peers on other nodes cannot connect to. A
+// name is looked up later, when the plan is made.
 func checkSideChannelHost(host, own string) error {
-	ip := net.ParseIP(host)
-	if ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("kv_transfer.side_channel_host %q: peers are told this address and cannot connect to it; leave it out for the port's own, %s", host, own)
+	ownAddr, _ := netip.ParseAddr(own) // none: the port is missing, and reported
+	addr, err := netip.ParseAddr(host)
+	if host == "localhost" {
+		addr, err = netip.IPv6Loopback(), nil
 	}
-	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
-	if ownIP := net.ParseIP(own); loopback && ownIP != nil && !ownIP.IsLoopback() {
-		return fmt.Errorf("kv_transfer.side_channel_host %q: peers on other nodes would connect to themselves; leave it out for the port's own, %s", host, own)
+	if err != nil {
+		return nil
+	}
+	if why := unreachable(addr, ownAddr); why != "" {
+		return fmt.Errorf("kv_transfer.side_channel_host %q: %s; leave it out for the port's own, %s", host, why, own)
 	}
 	return nil
 }

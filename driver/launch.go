@@ -53,6 +53,8 @@ type plan struct {
 	// Files are written before the engine starts, for its user only.
 	Files  []file
 	Bounds bounds
+	// Wants must be there before the engine starts.
+	Wants wants
 	// Notes are for the user to read: one task event each.
 	Notes []string
 }
@@ -72,6 +74,7 @@ func newPlan(s situation) (plan, error) {
 	b.environment()
 	b.plan.Argv = append(b.plan.Argv, s.Task.Args...)
 	b.forbidden()
+	b.plan.Wants = wants{Paths: b.paths(), Hosts: b.hosts()}
 	return b.plan, errors.Join(b.problems...)
 }
 

@@ -110,13 +110,13 @@ func TestPlan_parallelSizes(t *testing.T) {
 		}, "", "", false},
 		"dp local": {func(s *situation) { s.Task.Args = []string{"-dp=16", "-dpl=8"}; s.GPUs = gpus{8, "0"} }, "", "", false},
 		"too few": {func(s *situation) { s.Task.TensorParallelSize = 4; s.GPUs = gpus{1, "0"} }, "",
-			`tensor_parallel_size 4 needs 4 GPUs but Nomad reserved 1: set device "nvidia/gpu" { count = 4 } or tensor_parallel_size = 1`, false},
+			`tensor_parallel_size 4 needs 4 GPUs but Nomad reserved 1: set device "nvidia/gpu" { count = 4 } or tensor_parallel_size = 1`, true},
 		"too few of a product": {func(s *situation) {
 			s.Task.TensorParallelSize = 4
 			s.Task.Args = []string{"-pp=2"}
 			s.GPUs = gpus{4, "0,1,2,3"}
 		}, "",
-			`tensor_parallel_size 4 x pipeline_parallel_size 2 needs 8 GPUs but Nomad reserved 4: set device "nvidia/gpu" { count = 8 }`, false},
+			`tensor_parallel_size 4 x pipeline_parallel_size 2 needs 8 GPUs but Nomad reserved 4: set device "nvidia/gpu" { count = 8 }`, true},
 		"too many": {func(s *situation) { s.GPUs = gpus{8, "0,1,2,3,4,5,6,7"} }, "",
 			`tensor_parallel_size 1 needs 1 GPU but Nomad reserved 8: set device "nvidia/gpu" { count = 1 } or tensor_parallel_size = 8`, false},
 		"none yet": {func(s *situation) { s.Task.TensorParallelSize = 4 }, "",

@@ -24,6 +24,9 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	}
 	cfg := d.config()
 	p, spec, err := prepare(cfg, c)
+	if err == nil {
+		err = d.prober.check(d.ctx, p.Wants, spec, c.User)
+	}
 	if err != nil {
 		openLogsOnce(c)
 		return nil, nil, configError(err)
