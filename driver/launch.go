@@ -29,8 +29,8 @@ type situation struct {
 	Root              bool // the driver has root's rights
 	// LMCacheVersion is the node's; empty: not known.
 	LMCacheVersion string
-	// DenyArgs and DenyEnv are what the node's operator forbids.
-	DenyArgs, DenyEnv []string
+	// DenyArgs are the flags that the node's operator forbids.
+	DenyArgs []string
 	// SecretsDir is the task's directory that others cannot read: files go there.
 	SecretsDir string
 	// Brought are the files that the job names as a connector's own, as found.

@@ -41,7 +41,7 @@ func (c Config) validatePolicy() error {
 	return errors.Join(errs...)
 }
 
-// forbidden looks for what deny_args and deny_env forbid in the finished plan:
+// forbidden looks for what deny_args forbids in the finished plan:
 // a flag may come from args or from another setting, and is the same flag.
 func (b *builder) forbidden() {
 	for _, denied := range b.DenyArgs {
@@ -54,11 +54,21 @@ func (b *builder) forbidden() {
 		// The file may change between a look at it and the engine's.
 		b.fail(fmt.Errorf("args has %q: this node's operator forbids some flags (deny_args in the plugin's config), and a file could carry them; write the file's flags in args", arg))
 	}
-	for _, name := range slices.Sorted(maps.Keys(b.situation.Env)) {
-		if i := slices.IndexFunc(b.DenyEnv, func(p string) bool { ok, _ := filepath.Match(p, name); return ok }); i >= 0 {
-			b.fail(fmt.Errorf("env %s: this node's operator forbids it (deny_env in the plugin's config has %q); remove it from the task's env", name, b.DenyEnv[i]))
+}
+
+// deniedEnv looks for what deny_env forbids. Nomad passes the agent's own
+// variables on to its tasks; those are the operator's, not the job's.
+func deniedEnv(denied []string, env map[string]string, agents func(string) (string, bool)) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if v, ok := agents(name); ok && v == env[name] {
+			continue
+		}
+		if i := slices.IndexFunc(denied, func(p string) bool { ok, _ := filepath.Match(p, name); return ok }); i >= 0 {
+			errs = append(errs, fmt.Errorf("env %s: this node's operator forbids it (deny_env in the plugin's config has %q); remove it from the task's env", name, denied[i]))
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // allowedCommand returns the file to execute: path itself where everything is

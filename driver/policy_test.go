@@ -166,18 +166,35 @@ func TestPlan_deniedArgsAreFoundWhereverTheyComeFrom(t *testing.T) {
 	require.NoError(t, err, "without deny_args everything is allowed")
 }
 
-func TestPlan_deniedEnvIsTheJobsNotTheDrivers(t *testing.T) {
-	s := good(func(s *situation) {
-		s.DenyEnv = []string{"LD_PRELOAD", "PYTHON*"}
-		s.Env = map[string]string{"PATH": "/bin", "MYPYTHON": "x"}
-	})
-	p, err := newPlan(s)
-	require.NoError(t, err)
-	require.Equal(t, "0", p.Env["PYTHONHASHSEED"], "the driver's own")
-	s.Env["PYTHONPATH"], s.Env["LD_PRELOAD"] = "local", ""
-	_, err = newPlan(s)
-	require.ErrorContains(t, err, `env LD_PRELOAD: this node's operator forbids it (deny_env in the plugin's config has "LD_PRELOAD"); remove it from the task's env`)
-	require.ErrorContains(t, err, `env PYTHONPATH: this node's operator forbids it (deny_env in the plugin's config has "PYTHON*")`)
+func TestDeniedEnv_isTheJobsNotTheAgents(t *testing.T) {
+	agent := map[string]string{"HOME": "/root", "LD_LIBRARY_PATH": "/usr/local/cuda/lib64"}
+	look := func(name string) (string, bool) { v, ok := agent[name]; return v, ok }
+	denied := []string{"LD_*", "PYTHON*", "HOME"}
+	env := map[string]string{"PATH": "/bin", "MYPYTHON": "x", "HOME": "/root", "LD_LIBRARY_PATH": "/usr/local/cuda/lib64"}
+	require.NoError(t, deniedEnv(denied, env, look), "what Nomad passes on from the agent")
+	env["PYTHONPATH"], env["LD_PRELOAD"], env["HOME"] = "local", "", "/alloc"
+	err := deniedEnv(denied, env, look)
+	for _, want := range []string{
+		`env HOME: this node's operator forbids it (deny_env in the plugin's config has "HOME"); remove it from the task's env`,
+		`env LD_PRELOAD: this node's operator forbids it (deny_env in the plugin's config has "LD_*")`,
+		`env PYTHONPATH: `,
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	require.NoError(t, deniedEnv(nil, env, look))
+}
+
+func TestStartTask_holdsToThePolicy(t *testing.T) {
+	d := New(t.Context(), nullLog())
+	d.cfg.AllowCommands, d.cfg.DenyArgs, d.cfg.DenyEnv = []string{"/opt/*/bin/vllm"}, []string{"--trust-remote-code"}, []string{"PYTHON*"}
+	c := startable(t, TaskConfig{Args: []string{"--trust-rem"}})
+	c.Env = map[string]string{"PYTHONPATH": "local"}
+	_, _, err := d.StartTask(c)
+	require.ErrorContains(t, err, "(deny_args in the plugin's config)")
+	require.ErrorContains(t, err, "(deny_env in the plugin's config")
+	c = startable(t, TaskConfig{})
+	_, _, err = d.StartTask(c)
+	require.ErrorContains(t, err, `this node's operator allows only ["/opt/*/bin/vllm"]`)
 }
 
 func TestConfig_policyThatCouldNeverMatchIsRefused(t *testing.T) {

@@ -104,11 +104,11 @@ func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
 	dir := c.TaskDir()
 	p, err := newPlan(situation{
 		Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices, NodeGPUs: nodeGPUs,
-		DenyArgs: cfg.DenyArgs, DenyEnv: cfg.DenyEnv,
+		DenyArgs:  cfg.DenyArgs,
 		Resources: resourcesOf(c), Ulimit: cfg.Ulimit, UlimitMax: cfg.UlimitMax, Root: os.Geteuid() == 0,
 		LMCacheVersion: cfg.LMCacheVersion, SecretsDir: dir.SecretsDir, Brought: readBrought(tc, c.Env, dir.Dir),
 	})
-	return p, errors.Join(err, devErr)
+	return p, errors.Join(err, devErr, deniedEnv(cfg.DenyEnv, c.Env, os.LookupEnv))
 }
 
 func portsOf(c *drivers.TaskConfig) []port {
