@@ -38,6 +38,8 @@ var rules = []struct {
 	{"dev", []string{module, "github.com/hashicorp/nomad"},
 		[]string{module + "dev", module + "examples", module + "fleet", module + "pd", "github.com/hashicorp/nomad/api"},
 		"the development cluster runs the parts as processes, as a real one does"},
+	{"bench", []string{module}, []string{module + "bench"},
+		"the benchmark measures routers from outside, as processes; a mock that shared their code would share their mistakes"},
 	{"cmd/pd-router", []string{"github.com/hashicorp/nomad"}, []string{"github.com/hashicorp/nomad/api"},
 		"the router must carry no code under the Business Source License"},
 	{"cmd/vllm-sim", []string{"github.com/hashicorp/nomad", "github.com/hashicorp/consul"}, nil,
