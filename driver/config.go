@@ -16,9 +16,12 @@ import (
 //	  config { command = "vllm" }
 //	}
 type Config struct {
-	// Command is the engine that tasks run unless they name their own.
-	// Default "vllm", looked up on the PATH of the task and of the agent.
+	// Command is the engine that tasks run unless they name another, the
+	// runtime "default". Looked up on the PATH of the task and of the agent.
+	// Default "vllm"; none where there are runtime blocks.
 	Command string `codec:"command"`
+	// Runtimes are further engines by name. Default: none.
+	Runtimes map[string]Runtime `codec:"runtime"`
 	// GPUProcDir is where the NVIDIA kernel driver describes its GPUs, one
 	// directory each. Default /proc/driver/nvidia/gpus.
 	GPUProcDir string `codec:"gpu_proc_dir"`
@@ -49,10 +52,23 @@ func defaultConfig() Config {
 	return Config{Command: "vllm", GPUProcDir: "/proc/driver/nvidia/gpus"}
 }
 
+// complete fills in what follows from the rest. A node with runtime blocks has
+// no engine of another kind unless it is told so: it would be missing, and the
+// driver unhealthy.
+func (c *Config) complete() {
+	if len(c.Runtimes) == 0 {
+		c.Runtimes = nil
+	}
+	if c.Command == "" && len(c.Runtimes) == 0 {
+		c.Command = defaultConfig().Command
+	}
+}
+
 func configSpec() *hclspec.Spec {
 	def := defaultConfig()
 	return hclspec.NewObject(map[string]*hclspec.Spec{
-		"command":      stringDefault("command", def.Command),
+		"command":      optional("command", "string"),
+		"runtime":      hclspec.NewBlockMap("runtime", []string{"name"}, runtimeSpec()),
 		"gpu_proc_dir": stringDefault("gpu_proc_dir", def.GPUProcDir),
 		"state_dir":    hclspec.NewAttr("state_dir", "string", false),
 
@@ -69,10 +85,7 @@ func configSpec() *hclspec.Spec {
 // node (the command, the GPUs) is for Fingerprint to report: an error here
 // keeps the whole Nomad agent from starting.
 func (c Config) validate() error {
-	var errs []error
-	if c.Command == "" {
-		errs = append(errs, errors.New(`command = "": name the engine's executable; leave it out for "vllm"`))
-	}
+	errs := []error{c.checkRuntimes()}
 	for name, path := range map[string]string{"gpu_proc_dir": c.GPUProcDir, "state_dir": c.StateDir} {
 		if path != "" && !filepath.IsAbs(path) {
 			errs = append(errs, fmt.Errorf("%s = %q: want an absolute path", name, path))
@@ -95,7 +108,9 @@ type TaskConfig struct {
 	Role string `codec:"role"`
 	// Port labels the port of the HTTP API. Default "http".
 	Port string `codec:"port"`
-	// Command runs instead of the node's own.
+	// Runtime names one of the node's runtimes. Default: the plugin's command.
+	Runtime string `codec:"runtime"`
+	// Command runs instead of any of the node's own.
 	Command string `codec:"command"`
 	// Args are passed on after the driver's own.
 	Args []string `codec:"args"`
@@ -175,6 +190,7 @@ func taskConfigSpec() *hclspec.Spec {
 		"model":                  optional("model", "string"),
 		"role":                   stringDefault("role", "both"),
 		"port":                   stringDefault("port", defaultPortLabel),
+		"runtime":                optional("runtime", "string"),
 		"command":                optional("command", "string"),
 		"args":                   optional("args", "list(string)"),
 		"kill_timeout":           optional("kill_timeout", "string"),

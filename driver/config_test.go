@@ -26,9 +26,23 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
 
   ulimit { nofile = "65536" }
   ulimit_max { memlock = "8GiB" }
+
+  runtime "v0.33" {
+    command = "/opt/vllm-0.33/bin/vllm"
+    env {
+      HF_HOME = "/models"
+    }
+  }
+  runtime "v0.26" {
+    command = "/opt/vllm-0.26/bin/vllm"
+  }
 }`, &got)
 	require.Equal(t, Config{
 		Command: "/opt/vllm/bin/vllm", GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm", LMCacheVersion: "0.5.3",
+		Runtimes: map[string]Runtime{
+			"v0.33": {Command: "/opt/vllm-0.33/bin/vllm", Env: map[string]string{"HF_HOME": "/models"}},
+			"v0.26": {Command: "/opt/vllm-0.26/bin/vllm"},
+		},
 		AllowCommands: []string{"/opt/vllm/bin/vllm", "/opt/vllm-*/bin/vllm"}, DenyArgs: []string{"--trust-remote-code"}, DenyEnv: []string{"LD_PRELOAD", "PYTHON*"},
 		Ulimit: map[string]string{"nofile": "65536"}, UlimitMax: map[string]string{"memlock": "8GiB"},
 	}, got)
@@ -38,6 +52,7 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
 func TestConfig_defaults(t *testing.T) {
 	var got Config
 	hclutils.NewConfigParser(configSpec()).ParseHCL(t, `config { state_dir = "" }`, &got)
+	got.complete()
 	require.Equal(t, defaultConfig(), got)
 }
 
@@ -47,6 +62,7 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
   model   = "meta-llama/Llama-3.1-8B-Instruct"
   role    = "prefill"
   port    = "api"
+  runtime = "v0.33"
   command = "local/vllm"
   args    = ["--max-model-len=8192", "--enforce-eager"]
   kill_timeout           = "30s"
@@ -150,7 +166,7 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
 }`, &got)
 	yes := true
 	require.Equal(t, TaskConfig{
-		Model: "meta-llama/Llama-3.1-8B-Instruct", Role: "prefill", Port: "api", Command: "local/vllm",
+		Model: "meta-llama/Llama-3.1-8B-Instruct", Role: "prefill", Port: "api", Runtime: "v0.33", Command: "local/vllm",
 		Args:               []string{"--max-model-len=8192", "--enforce-eager"},
 		KillTimeout:        "30s",
 		TensorParallelSize: 2, PipelineParallelSize: 3, DataParallelSize: 4,
@@ -213,6 +229,7 @@ func TestSpecs_haveTheKeysOfTheirStructs(t *testing.T) {
 		of   any
 	}{
 		"plugin":      {configSpec(), Config{}},
+		"runtime":     {runtimeSpec(), Runtime{}},
 		"task":        {taskConfigSpec(), TaskConfig{}},
 		"kv_transfer": {kvTransferSpec(), KVTransfer{}},
 		"lmcache":     {lmcacheSpec(), LMCache{}},
@@ -244,7 +261,7 @@ func TestSetConfig_takesWhatAnAgentSends(t *testing.T) {
 	var data []byte
 	require.NoError(t, base.MsgPackEncode(&data, &Config{Command: "", GPUProcDir: "gpus", StateDir: "state", LMCacheVersion: "new", Ulimit: map[string]string{"nofile": "many"}}))
 	err := d.SetConfig(&base.Config{PluginConfig: data})
-	for _, want := range []string{`command = ""`, `gpu_proc_dir = "gpus": want an absolute path`, `state_dir = "state": want an absolute path`, `lmcache_version = "new": want a version`, `ulimit nofile = "many": want "65536"`} {
+	for _, want := range []string{`gpu_proc_dir = "gpus": want an absolute path`, `state_dir = "state": want an absolute path`, `lmcache_version = "new": want a version`, `ulimit nofile = "many": want "65536"`} {
 		require.ErrorContains(t, err, want)
 	}
 	require.Equal(t, defaultConfig(), d.config(), "a bad config changes nothing")

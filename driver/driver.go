@@ -37,7 +37,8 @@ type Driver struct {
 	mhz   float64 // of one core; 0: not known
 	tasks map[string]*handle
 
-	warned map[string]bool // see warnOnce
+	warned   map[string]bool // see warnOnce
+	packages packageCache
 }
 
 var (
@@ -76,11 +77,13 @@ func (d *Driver) TaskConfigSchema() (*hclspec.Spec, error) { return taskConfigSp
 // lives of the plugin, first without any agent config.
 func (d *Driver) SetConfig(c *base.Config) error {
 	cfg := defaultConfig()
+	cfg.Command = ""
 	if len(c.PluginConfig) > 0 {
 		if err := base.MsgPackDecode(c.PluginConfig, &cfg); err != nil {
 			return fmt.Errorf("read plugin config: %w", err)
 		}
 	}
+	cfg.complete()
 	if err := cfg.validate(); err != nil {
 		return fmt.Errorf("plugin config: %w", err)
 	}

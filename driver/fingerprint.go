@@ -2,6 +2,10 @@ package driver
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
@@ -10,7 +14,10 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/driver/shim"
 )
 
-const fingerprintPeriod = 30 * time.Second
+const (
+	fingerprintPeriod = 30 * time.Second
+	pluginName        = "nomad-driver-vllm" // of the binary, as an agent's config has it
+)
 
 // Fingerprint implements drivers.DriverPlugin.
 func (d *Driver) Fingerprint(ctx context.Context) (<-chan *drivers.Fingerprint, error) {
@@ -19,9 +26,12 @@ func (d *Driver) Fingerprint(ctx context.Context) (<-chan *drivers.Fingerprint, 
 		defer close(ch)
 		tick := time.NewTicker(fingerprintPeriod)
 		defer tick.Stop()
+		sent := map[string]bool{}
 		for {
+			f := d.fingerprint()
+			withdraw(f.Attributes, sent)
 			select {
-			case ch <- d.fingerprint():
+			case ch <- f:
 			case <-ctx.Done():
 				return
 			case <-d.ctx.Done():
@@ -39,8 +49,21 @@ func (d *Driver) Fingerprint(ctx context.Context) (<-chan *drivers.Fingerprint, 
 	return ch, nil
 }
 
-// fingerprint looks at the node. Without the engine the driver is there but
-// unhealthy: the node gets no tasks, and says why.
+// withdraw takes back what was sent earlier and is no longer there: a node
+// keeps an attribute until it is told that it is empty.
+func withdraw(attributes map[string]*structs.Attribute, sent map[string]bool) {
+	for name := range attributes {
+		sent[name] = true
+	}
+	for name := range sent {
+		if attributes[name] == nil {
+			attributes[name] = structs.NewStringAttribute("")
+		}
+	}
+}
+
+// fingerprint looks at the node. Without one of its engines the driver is there
+// but unhealthy: the node gets no tasks, and says why.
 func (d *Driver) fingerprint() *drivers.Fingerprint {
 	f := &drivers.Fingerprint{
 		Attributes: map[string]*structs.Attribute{
@@ -50,15 +73,36 @@ func (d *Driver) fingerprint() *drivers.Fingerprint {
 		Health: drivers.HealthStateHealthy, HealthDescription: drivers.DriverHealthy,
 	}
 	d.fingerprintLimits(f)
-	path, err := shim.LookPath(d.config().Command, nil, "/")
-	if err != nil {
-		f.Health = drivers.HealthStateUnhealthy
-		f.HealthDescription = "engine: " + err.Error() + ", or set command in plugin \"nomad-driver-vllm\" { config { } }"
-		return f
+	var missing []string
+	engines := d.config().runtimes()
+	for _, name := range slices.Sorted(maps.Keys(engines)) {
+		if err := d.fingerprintRuntime(f.Attributes, name, engines[name]); err != nil {
+			missing = append(missing, err.Error())
+		}
 	}
-	f.Attributes["driver.vllm.command"] = structs.NewStringAttribute(path)
-	for name, v := range versions(path) {
-		f.Attributes["driver.vllm.runtime."+defaultRuntime+"."+name] = structs.NewStringAttribute(v)
+	if len(missing) > 0 {
+		f.Health, f.HealthDescription = drivers.HealthStateUnhealthy, strings.Join(missing, "; ")
 	}
 	return f
+}
+
+// fingerprintRuntime adds what is known of one engine, or says what is missing.
+func (d *Driver) fingerprintRuntime(to map[string]*structs.Attribute, name string, r Runtime) error {
+	prefix := "driver.vllm.runtime." + name + "."
+	path, err := shim.LookPath(r.Command, envList(r.Env), "/")
+	to[prefix+"healthy"] = structs.NewBoolAttribute(err == nil)
+	if err != nil && name == defaultRuntime {
+		return fmt.Errorf("engine: %w, or set command in plugin %q { config { } }", err, pluginName)
+	}
+	if err != nil {
+		return fmt.Errorf("runtime %q: %w; install it there, or correct or remove runtime %q in plugin %q { config { } }", name, err, name, pluginName)
+	}
+	to[prefix+"command"] = structs.NewStringAttribute(path)
+	if name == defaultRuntime {
+		to["driver.vllm.command"] = structs.NewStringAttribute(path)
+	}
+	for pkg, v := range d.packages.of(path) {
+		to[prefix+pkg] = structs.NewStringAttribute(constraintVersion(v))
+	}
+	return nil
 }

@@ -17,7 +17,7 @@ import (
 // that the decision can be tested without a Nomad, a GPU or a process.
 type situation struct {
 	Task    TaskConfig
-	Command string // the node's default engine
+	Command string // the engine's, unless the task brings its own
 	Ports   []port
 	Env     map[string]string // the task's environment as Nomad built it
 	GPUs    gpus
@@ -27,7 +27,10 @@ type situation struct {
 	// Ulimit and UlimitMax are the node's.
 	Ulimit, UlimitMax map[string]string
 	Root              bool // the driver has root's rights
-	// LMCacheVersion is the node's; empty: not known.
+	// Versions are those of the engine's packages, by the names in the node's
+	// attributes; what is not in it is not known.
+	Versions map[string]string
+	// LMCacheVersion is the one in the plugin's config; empty: not set.
 	LMCacheVersion string
 	// DenyArgs are the flags that the node's operator forbids.
 	DenyArgs []string

@@ -23,7 +23,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 		return nil, nil, fmt.Errorf("task %s: %s was started already", c.ID, c.Name)
 	}
 	cfg := d.config()
-	p, spec, err := prepare(cfg, c)
+	p, spec, err := prepare(cfg, &d.packages, c)
 	if err == nil {
 		err = d.prober.check(d.ctx, p.Wants, spec, c.User)
 	}
@@ -67,8 +67,8 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 }
 
 // prepare does everything that needs no process yet.
-func prepare(cfg Config, c *drivers.TaskConfig) (plan, shim.Spec, error) {
-	p, err := planTask(cfg, c)
+func prepare(cfg Config, known *packageCache, c *drivers.TaskConfig) (plan, shim.Spec, error) {
+	p, err := planTask(cfg, known, c)
 	if err != nil {
 		return plan{}, shim.Spec{}, err
 	}
@@ -88,7 +88,7 @@ func openLogsOnce(c *drivers.TaskConfig) {
 }
 
 // planTask gathers the situation of a task and decides how to launch it.
-func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
+func planTask(cfg Config, known *packageCache, c *drivers.TaskConfig) (plan, error) {
 	var tc TaskConfig
 	if err := c.DecodeDriverConfig(&tc); err != nil {
 		return plan{}, fmt.Errorf("read task config: %w", err)
@@ -101,14 +101,17 @@ func planTask(cfg Config, c *drivers.TaskConfig) (plan, error) {
 		present, _ := procIndex(cfg.GPUProcDir) // what cannot be listed is no GPU that CUDA would find
 		nodeGPUs = len(present)
 	}
+	engine, engineErr := cfg.engineOf(tc)
+	env := withRuntimeEnv(c.Env, engine.Env)
 	dir := c.TaskDir()
 	p, err := newPlan(situation{
-		Task: tc, Command: cfg.Command, Ports: portsOf(c), Env: c.Env, GPUs: devices, NodeGPUs: nodeGPUs,
+		Task: tc, Command: engine.Command, Ports: portsOf(c), Env: env, GPUs: devices, NodeGPUs: nodeGPUs,
+		Versions: versionsOf(tc, engine, known, env, dir.Dir), LMCacheVersion: cfg.LMCacheVersion,
 		DenyArgs:  cfg.DenyArgs,
 		Resources: resourcesOf(c), Ulimit: cfg.Ulimit, UlimitMax: cfg.UlimitMax, Root: os.Geteuid() == 0,
-		LMCacheVersion: cfg.LMCacheVersion, SecretsDir: dir.SecretsDir, Brought: readBrought(tc, c.Env, dir.Dir),
+		SecretsDir: dir.SecretsDir, Brought: readBrought(tc, env, dir.Dir),
 	})
-	return p, errors.Join(err, devErr, deniedEnv(cfg.DenyEnv, c.Env, os.LookupEnv))
+	return p, errors.Join(engineErr, err, devErr, deniedEnv(cfg.DenyEnv, c.Env, os.LookupEnv))
 }
 
 func portsOf(c *drivers.TaskConfig) []port {
