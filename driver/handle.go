@@ -177,8 +177,20 @@ func (h *handle) signal(sig syscall.Signal) error {
 	return h.client.Signal(ctx, sig)
 }
 
-// remove deletes the driver's own files of an ended task.
+// shimExit is how long a supervisor may take to end after its task: it still
+// answers whoever waits.
+const shimExit = 3 * time.Second
+
+// remove deletes the driver's own files of an ended task, and returns when its
+// supervisor is gone: Nomad then removes the task's cgroups, once, and on
+// version 1 those with a process in them stay for ever.
 func (h *handle) remove() error {
+	dirs := findCgroups(h.cfg)
+	for end := time.Now().Add(shimExit); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !h.ours(h.state.Started.Shim) && dirs.Empty() {
+			break
+		}
+	}
 	if err := os.RemoveAll(h.state.Dir); err != nil {
 		return fmt.Errorf("remove task state: %w", err)
 	}

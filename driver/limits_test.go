@@ -63,6 +63,32 @@ func nomadCgroups(t *testing.T, k *task) (made bool) {
 	return made
 }
 
+// Nomad removes a task's cgroups as soon as the task is destroyed, and tries once.
+func TestLimits_aDestroyedTaskLeavesItsCgroupsEmpty(t *testing.T) {
+	d := newDriver(t, driver.Config{})
+	for range 5 {
+		k := newTask(t, "tree")
+		made := nomadCgroups(t, k)
+		k.start(d)
+		k.said("ready")
+		require.NoError(t, d.StopTask(k.ID, 0, "SIGKILL"))
+		require.NoError(t, d.DestroyTask(k.ID, false))
+		if !made {
+			continue
+		}
+		scope := k.AllocID + "." + k.Name + "*"
+		own, err := filepath.Glob(filepath.Join(cgroupRoot, "*", scope)) // version 2
+		require.NoError(t, err)
+		v1, err := filepath.Glob(filepath.Join(cgroupRoot, "*", "*", scope))
+		require.NoError(t, err)
+		own = append(own, v1...)
+		require.NotEmpty(t, own)
+		for _, dir := range own {
+			require.NoError(t, os.Remove(dir))
+		}
+	}
+}
+
 const limitMB = 192 // leaves room for two test binaries with the race detector
 
 func TestLimits_aTaskThatEatsTooMuchIsKilledAndSaysWhy(t *testing.T) {

@@ -140,13 +140,13 @@ func TestHolding_keepsOnlyWhereTheProcessIs(t *testing.T) {
 func TestRead_version2(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"memory.current": "900\n", "memory.max": "max\n", "memory.peak": "950\n", "memory.swap.current": "7\n",
-		"memory.stat":   "anon 300\nfile 500\nkernel 60\nfile_mapped 40\ninactive_file 200\n",
+		"memory.stat":   "anon 300\nfile 500\nkernel 60\ninactive_file 200\n",
 		"memory.events": "low 0\nhigh 0\nmax 12\noom 2\noom_kill 3\noom_group_kill 1\n",
 		"cpu.stat":      "usage_usec 3000\nuser_usec 2000\nsystem_usec 1000\nnr_periods 9\nnr_throttled 4\nthrottled_usec 5000\n",
 	})
 	m, ok := cgroup.ReadMemory(dir)
 	require.True(t, ok)
-	require.Equal(t, cgroup.Memory{Usage: 900, Peak: 950, Anon: 300, Cache: 500, Mapped: 40, Inactive: 200, Swap: 7, Kernel: 60}, m)
+	require.Equal(t, cgroup.Memory{Usage: 900, Peak: 950, Anon: 300, Cache: 500, Inactive: 200, Swap: 7, Kernel: 60}, m)
 	require.EqualValues(t, 700, m.Working())
 	require.Equal(t, cgroup.OOM{Kills: 3, Hits: 2}, cgroup.ReadOOM(dir))
 	c, ok := cgroup.ReadCPU(dir)
@@ -158,13 +158,13 @@ func TestRead_version1(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"memory.usage_in_bytes": "900\n", "memory.limit_in_bytes": "9223372036854771712\n", "memory.max_usage_in_bytes": "950\n",
 		"memory.kmem.usage_in_bytes": "60\n",
-		"memory.stat":                "rss 1\ntotal_rss 300\ntotal_cache 500\ntotal_mapped_file 40\ntotal_inactive_file 200\ntotal_swap 7\n",
+		"memory.stat":                "rss 1\ntotal_rss 300\ntotal_cache 500\ntotal_inactive_file 200\ntotal_swap 7\n",
 		"memory.oom_control":         "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
 		"cpu.stat":                   "nr_periods 9\nnr_throttled 4\nthrottled_time 5000000\n",
 	})
 	m, ok := cgroup.ReadMemory(dir)
 	require.True(t, ok)
-	require.Equal(t, cgroup.Memory{Usage: 900, Peak: 950, Anon: 300, Cache: 500, Mapped: 40, Inactive: 200, Swap: 7, Kernel: 60}, m)
+	require.Equal(t, cgroup.Memory{Usage: 900, Peak: 950, Anon: 300, Cache: 500, Inactive: 200, Swap: 7, Kernel: 60}, m)
 	require.Equal(t, cgroup.OOM{Kills: 3}, cgroup.ReadOOM(dir))
 	_, ok = cgroup.ReadCPU(dir)
 	require.False(t, ok, "cpu without cpuacct knows no times")

@@ -78,6 +78,23 @@ func (d Dirs) Holding(pid int) Dirs {
 	return d
 }
 
+// Empty reports whether nothing runs in the task's own directories any more, a
+// process that is only half gone included: until then they cannot be removed.
+func (d Dirs) Empty() bool {
+	if d.Version == 2 {
+		return d.Shared || table(d.Freezer, "cgroup.events")["populated"] == 0
+	}
+	for _, dir := range []string{d.Memory, d.CPU, d.Freezer} {
+		if dir == "" {
+			continue
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, "tasks")); err == nil && len(b) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func processes(dir string) []int {
 	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	if err != nil {

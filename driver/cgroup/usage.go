@@ -15,7 +15,6 @@ type Memory struct {
 	Peak     uint64 `json:"peak,omitempty"`  // 0: the kernel does not say (version 2 before 5.19)
 	Anon     uint64 `json:"anon,omitempty"`
 	Cache    uint64 `json:"cache,omitempty"`
-	Mapped   uint64 `json:"mapped,omitempty"`   // part of Cache that processes have mapped
 	Inactive uint64 `json:"inactive,omitempty"` // part of Cache that the kernel takes back first
 	Swap     uint64 `json:"swap,omitempty"`
 	Kernel   uint64 `json:"kernel,omitempty"`
@@ -36,7 +35,7 @@ func ReadMemory(dir string) (m Memory, ok bool) {
 		m.Limit, _ = number(dir, "memory.max") // "max" is no number
 		m.Peak, _ = number(dir, "memory.peak")
 		m.Swap, _ = number(dir, "memory.swap.current")
-		m.Anon, m.Cache, m.Mapped, m.Inactive, m.Kernel = s["anon"], s["file"], s["file_mapped"], s["inactive_file"], s["kernel"]
+		m.Anon, m.Cache, m.Inactive, m.Kernel = s["anon"], s["file"], s["inactive_file"], s["kernel"]
 		return m, true
 	}
 	if m.Usage, ok = number(dir, "memory.usage_in_bytes"); !ok {
@@ -49,7 +48,7 @@ func ReadMemory(dir string) (m Memory, ok bool) {
 	}
 	m.Peak, _ = number(dir, "memory.max_usage_in_bytes")
 	m.Kernel, _ = number(dir, "memory.kmem.usage_in_bytes")
-	m.Anon, m.Cache, m.Mapped, m.Inactive, m.Swap = s["total_rss"], s["total_cache"], s["total_mapped_file"], s["total_inactive_file"], s["total_swap"]
+	m.Anon, m.Cache, m.Inactive, m.Swap = s["total_rss"], s["total_cache"], s["total_inactive_file"], s["total_swap"]
 	return m, true
 }
 

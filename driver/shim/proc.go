@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,9 @@ type Stat struct {
 	Session int
 	User    uint64 // clock ticks in user mode
 	System  uint64 // clock ticks in kernel mode
-	RSS     uint64 // pages
+	// The same of the children that it has waited for, and of theirs.
+	ChildUser, ChildSystem uint64
+	RSS                    uint64 // pages
 }
 
 // ReadStat reads one process. A process that is gone gives os.ErrNotExist or ESRCH.
@@ -62,6 +65,7 @@ func parseStat(pid int, line []byte) (Stat, error) {
 	}
 	s.PPID, s.Group, s.Session = int(number(1)), int(number(2)), int(number(3))
 	s.User, s.System = number(11), number(12)
+	s.ChildUser, s.ChildSystem = number(13), number(14)
 	s.Start, s.RSS = number(19), number(21)
 	return s, err
 }
@@ -130,6 +134,12 @@ func Processes() ([]Stat, error) {
 
 // Descendants picks from all the live processes below root, root excluded.
 func Descendants(all []Stat, root int) []Stat {
+	return slices.DeleteFunc(Family(all, root), Stat.dead)
+}
+
+// Family is the same with those that only wait to be reaped: the CPU time that
+// they used is on no one else's account yet.
+func Family(all []Stat, root int) []Stat {
 	children := map[int][]Stat{}
 	for _, s := range all {
 		children[s.PPID] = append(children[s.PPID], s)
@@ -143,9 +153,7 @@ func Descendants(all []Stat, root int) []Stat {
 			}
 			seen[c.PID] = true
 			todo = append(todo, c.PID)
-			if !c.dead() {
-				out = append(out, c)
-			}
+			out = append(out, c)
 		}
 	}
 	return out

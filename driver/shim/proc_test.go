@@ -13,7 +13,7 @@ func TestParseStat_readsWhatAProcessCallsItself(t *testing.T) {
 	line := `4242 (a) R 1 (b c) S 7 4242 4240 0 -1 4194560 4455 153347 1 98 11 12 121 44 20 0 1 0 66715 5427200 993 18446744073709551615 9 9`
 	s, err := parseStat(4242, []byte(line))
 	require.NoError(t, err)
-	require.Equal(t, Stat{Proc: Proc{PID: 4242, Start: 66715}, State: 'S', PPID: 7, Group: 4242, Session: 4240, User: 11, System: 12, RSS: 993}, s)
+	require.Equal(t, Stat{Proc: Proc{PID: 4242, Start: 66715}, State: 'S', PPID: 7, Group: 4242, Session: 4240, User: 11, System: 12, ChildUser: 121, ChildSystem: 44, RSS: 993}, s)
 }
 
 func TestParseStat_refusesGarbage(t *testing.T) {
