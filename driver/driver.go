@@ -36,6 +36,9 @@ type Driver struct {
 	cfg   Config
 	mhz   float64 // of one core; 0: not known
 	tasks map[string]*handle
+	// busy are the tasks that are being started or recovered; the channel is
+	// closed when that is over.
+	busy map[string]chan struct{}
 
 	warned   map[string]bool // see warnOnce
 	packages packageCache
@@ -53,7 +56,7 @@ func New(ctx context.Context, log hclog.Logger) *Driver {
 	return &Driver{
 		Eventer: eventer.NewEventer(ctx, log),
 		log:     log, ctx: ctx, cfg: defaultConfig(), tasks: map[string]*handle{},
-		warned: map[string]bool{}, prober: newProber(),
+		warned: map[string]bool{}, prober: newProber(), busy: map[string]chan struct{}{},
 	}
 }
 
@@ -128,6 +131,42 @@ func (d *Driver) task(id string) (*handle, error) {
 	return h, nil
 }
 
+// reserve makes a task the caller's alone until it calls release, unless it is
+// known already. Whoever comes meanwhile waits.
+func (d *Driver) reserve(id string) (release func(), known bool) {
+	for {
+		d.mu.Lock()
+		ch, busy := d.busy[id]
+		if !busy {
+			defer d.mu.Unlock()
+			if _, known := d.tasks[id]; known {
+				return nil, true
+			}
+			ch = make(chan struct{})
+			d.busy[id] = ch
+			return func() {
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				delete(d.busy, id)
+				close(ch)
+			}, false
+		}
+		d.mu.Unlock()
+		<-ch
+	}
+}
+
+// settled finds a task once its start, if there is one under way, is over.
+func (d *Driver) settled(id string) (*handle, error) {
+	d.mu.Lock()
+	ch := d.busy[id]
+	d.mu.Unlock()
+	if ch != nil {
+		<-ch
+	}
+	return d.task(id)
+}
+
 // WaitTask implements drivers.DriverPlugin. Any number of callers may wait;
 // each gets the result.
 func (d *Driver) WaitTask(ctx context.Context, id string) (<-chan *drivers.ExitResult, error) {
@@ -156,7 +195,7 @@ const defaultStopSignal = "SIGTERM"
 // StopTask implements drivers.DriverPlugin. A task that is not known has
 // stopped: an error would make Nomad ask again and again.
 func (d *Driver) StopTask(id string, timeout time.Duration, signal string) error {
-	h, err := d.task(id)
+	h, err := d.settled(id)
 	if errors.Is(err, drivers.ErrTaskNotFound) {
 		return nil
 	}
@@ -175,7 +214,7 @@ func (d *Driver) StopTask(id string, timeout time.Duration, signal string) error
 
 // DestroyTask implements drivers.DriverPlugin.
 func (d *Driver) DestroyTask(id string, force bool) error {
-	h, err := d.task(id)
+	h, err := d.settled(id)
 	if errors.Is(err, drivers.ErrTaskNotFound) {
 		return nil
 	}

@@ -36,8 +36,9 @@ type nopWriteCloser struct{ io.Writer }
 
 func (nopWriteCloser) Close() error { return nil }
 
-// outputLimit is how long an ended command's last output may take.
-const outputLimit = 5 * time.Second
+// quiet is how long the output of an ended command must be silent to count as
+// complete, should a process that it has left behind hold it open.
+const quiet = 500 * time.Millisecond
 
 // ExecTaskStreaming implements drivers.ExecTaskStreamingDriver: `nomad alloc
 // exec`. The command runs under the task's supervisor, so that it ends with
@@ -49,6 +50,9 @@ func (d *Driver) ExecTaskStreaming(ctx context.Context, id string, o *drivers.Ex
 	}
 	if len(o.Command) == 0 {
 		return nil, errors.New("exec: no command")
+	}
+	if !h.running() {
+		return nil, execEnded(h)
 	}
 	s, err := openStreams(o)
 	if err != nil {
@@ -64,10 +68,20 @@ func (d *Driver) ExecTaskStreaming(ctx context.Context, id string, o *drivers.Ex
 			_, _ = fmt.Fprintln(o.Stderr, refused.Reason)
 			return &drivers.ExitResult{ExitCode: 127, Err: err}, nil
 		}
+		if errors.Is(err, shim.ErrEnded) || ctx.Err() == nil && h.ended(endNews) {
+			return nil, execEnded(h)
+		}
 		return nil, fmt.Errorf("exec: %w", err)
 	}
-	s.drain(outputLimit)
+	s.drain(ctx)
 	return &drivers.ExitResult{ExitCode: exit.Code, Signal: exit.Signal}, nil
+}
+
+// endNews is how long the news of a task's end may be behind its supervisor's.
+const endNews = 2 * time.Second
+
+func execEnded(h *handle) error {
+	return fmt.Errorf("exec: task %s has ended: nothing can run beside it any more", h.cfg.Name)
 }
 
 // streams are the two ends of an exec's standard files: the child's, which
@@ -123,7 +137,7 @@ func (s *streams) copy() {
 	}()
 	for i, to := range []io.Writer{s.opts.Stdout, s.opts.Stderr} {
 		if from := s.outs[i]; from != nil {
-			s.outputs.Go(func() { _, _ = io.Copy(to, from) })
+			s.outputs.Go(func() { s.copyOut(to, from) })
 		}
 	}
 	if s.opts.Tty && s.opts.ResizeCh != nil {
@@ -155,13 +169,39 @@ func (s *streams) setSize(size drivers.TerminalSize) {
 	})
 }
 
-// drain waits until the command's output has been passed on.
-func (s *streams) drain(limit time.Duration) {
+// copyOut passes output on until its end, or until it is quiet after drain
+// has set a deadline. A slow reader of it is no silence.
+func (s *streams) copyOut(to io.Writer, from *os.File) {
+	buf := make([]byte, 32<<10)
+	for heard := false; ; {
+		n, err := from.Read(buf)
+		if n > 0 {
+			heard = true
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && heard {
+			heard = false
+			_ = from.SetReadDeadline(time.Now().Add(quiet))
+		} else if err != nil {
+			return
+		}
+	}
+}
+
+// drain waits until the ended command's output has been passed on.
+func (s *streams) drain(ctx context.Context) {
+	for _, f := range s.outs {
+		if f != nil {
+			_ = f.SetReadDeadline(time.Now().Add(quiet))
+		}
+	}
 	done := make(chan struct{})
 	go func() { s.outputs.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(limit):
+	case <-ctx.Done():
 	}
 }
 

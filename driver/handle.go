@@ -131,6 +131,8 @@ const (
 	callTimeout = 10 * time.Second
 	// stopCallTimeout is how long a supervisor may take to accept a stop.
 	stopCallTimeout = 3 * time.Second
+	// signalGap keeps two equal signals from becoming one.
+	signalGap = 200 * time.Millisecond
 	// killSlack is how much longer than the kill timeout a stop may take
 	// before the driver kills around the supervisor.
 	killSlack = 15 * time.Second
@@ -141,25 +143,48 @@ func (h *handle) stop(sig syscall.Signal, grace time.Duration) error {
 	if !h.running() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopCallTimeout)
-	defer cancel()
-	limit := grace + killSlack
-	if err := h.client.Stop(ctx, sig, grace); err != nil {
-		h.log.Warn("stop by way of the supervisor", "error", err)
-		if ctx.Err() != nil { // it does not even answer
-			limit = 0
-		}
-	}
-	if h.ended(limit) {
+	if h.askToStop(sig, grace) && h.ended(grace+killSlack) {
 		return nil
 	}
-	// The supervisor hangs (stopped, or stuck in the kernel).
+	// The supervisor hangs (stuck in the kernel).
 	h.log.Error("supervisor does not end the task; killing both", "shim_pid", h.state.Started.Shim.PID)
 	_ = h.state.Started.Shim.Signal(syscall.SIGKILL)
 	if h.ended(killSlack) {
 		return nil
 	}
 	return fmt.Errorf("stop task %s: some of its processes do not die", h.cfg.ID)
+}
+
+// askToStop has the supervisor stop the task; false: it does not react.
+func (h *handle) askToStop(sig syscall.Signal, grace time.Duration) bool {
+	err := h.callStop(sig, grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		// Somebody may have stopped the process itself (SIGSTOP).
+		h.log.Warn("supervisor does not answer", "shim_pid", h.state.Started.Shim.PID)
+		_ = h.state.Started.Shim.Signal(syscall.SIGCONT)
+		err = h.callStop(sig, grace)
+	}
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, context.DeadlineExceeded):
+		return false
+	}
+	// No way to its socket, which the task may have removed: a signal will do,
+	// and a second one for what is left after the grace. It may also have ended
+	// just now, and then neither meets anybody.
+	h.log.Warn("stop by way of the supervisor", "error", err)
+	_ = h.state.Started.Shim.Signal(syscall.SIGTERM)
+	if !h.ended(max(grace, signalGap)) {
+		_ = h.state.Started.Shim.Signal(syscall.SIGTERM)
+	}
+	return true
+}
+
+func (h *handle) callStop(sig syscall.Signal, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopCallTimeout)
+	defer cancel()
+	return h.client.Stop(ctx, sig, grace)
 }
 
 func (h *handle) ended(limit time.Duration) bool {
@@ -194,7 +219,9 @@ func (h *handle) remove() error {
 	if err := os.RemoveAll(h.state.Dir); err != nil {
 		return fmt.Errorf("remove task state: %w", err)
 	}
-	_ = os.Remove(filepath.Dir(h.state.Dir)) // if this was the last one in it
+	if above := filepath.Dir(h.state.Dir); filepath.Base(above) == allocStateDir { // not the operator's state_dir
+		_ = os.Remove(above) // if this was the last one in it
+	}
 	return nil
 }
 

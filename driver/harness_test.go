@@ -45,12 +45,7 @@ func newPlugin(t *testing.T, cfg driver.Config) (drivers.DriverPlugin, func()) {
 	raw, err := client.Dispense(base.PluginTypeDriver)
 	require.NoError(t, err)
 	d := raw.(drivers.DriverPlugin)
-	if cfg.Command == "" {
-		cfg.Command = "vllm"
-	}
-	var data []byte
-	require.NoError(t, base.MsgPackEncode(&data, &cfg))
-	require.NoError(t, d.SetConfig(&base.Config{PluginConfig: data}))
+	require.NoError(t, d.SetConfig(pluginConfig(t, cfg)))
 	ended := false
 	end := func() {
 		if !ended {

@@ -43,7 +43,7 @@ func hungryEngine(behaviour, arg string, terms <-chan os.Signal) int {
 		}
 		return 0
 	}
-	return 99
+	return faultyEngine(behaviour, arg, terms)
 }
 
 func cpuTime(who int) time.Duration {

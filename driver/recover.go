@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
 
@@ -26,12 +27,14 @@ func (d *Driver) RecoverTask(t *drivers.TaskHandle) error {
 	if t == nil || t.Config == nil {
 		return errors.New("recover task: no handle")
 	}
-	if _, err := d.task(t.Config.ID); err == nil {
+	release, known := d.reserve(t.Config.ID)
+	if known {
 		return nil
 	}
+	defer release()
 	s, err := decodeState(t)
 	if err != nil {
-		if s, err = d.askShim(t.Config, err); err != nil {
+		if s, err = d.rebuildState(t.Config, err); err != nil {
 			return fmt.Errorf("recover task %s: %w", t.Config.ID, err)
 		}
 	}
@@ -54,15 +57,26 @@ func decodeState(t *drivers.TaskHandle) (taskState, error) {
 	return s, nil
 }
 
-// askShim rebuilds a state that cannot be read from the shim itself, which
-// sits where the task's config says.
-func (d *Driver) askShim(c *drivers.TaskConfig, cause error) (taskState, error) {
-	ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+// rebuildState makes up for a state that cannot be read: the shim, which sits
+// where the task's config says, knows it. If there is a directory but no shim,
+// the task has ended; then a state without processes will do to find its
+// record, or its orphans.
+func (d *Driver) rebuildState(c *drivers.TaskConfig, cause error) (taskState, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, stopCallTimeout)
 	defer cancel()
 	s := taskState{Version: stateVersion, Dir: stateDir(d.config(), c), Cgroup: findCgroups(c).Own()}
+	if !exists(s.Dir) {
+		return taskState{}, cause
+	}
 	var err error
 	if s.Started, err = (shim.Client{Dir: s.Dir}).Status(ctx); err != nil {
-		return taskState{}, errors.Join(cause, err)
+		d.log.Warn("rebuild a task's state", "task_id", c.ID, "cause", cause, "error", err)
+		s.Started.Boot, err = shim.BootID()
 	}
-	return s, nil
+	return s, err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

@@ -19,9 +19,11 @@ import (
 // process exists: Nomad remembers the task only from then on, and cannot stop
 // one that is still being started, so nothing here waits for the model.
 func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers.DriverNetwork, error) {
-	if _, err := d.task(c.ID); err == nil {
+	release, known := d.reserve(c.ID)
+	if known {
 		return nil, nil, fmt.Errorf("task %s: %s was started already", c.ID, c.Name)
 	}
+	defer release()
 	cfg := d.config()
 	p, spec, err := prepare(cfg, &d.packages, c)
 	if err == nil {
@@ -36,7 +38,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	for _, note := range p.Notes {
 		d.event(c, note)
 	}
-	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
+	if err := makeStateDir(spec.Dir); err != nil {
 		return nil, nil, launchError(fmt.Errorf("create task state: %w", err))
 	}
 	if err := writeFiles(p.Files, spec.User); err != nil {
@@ -58,7 +60,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	out.Config = c
 	out.State = drivers.TaskStateRunning
 	if err := out.SetDriverState(&state); err != nil {
-		_ = started.Shim.Signal(9)
+		d.end(c.ID, spec.Dir)
 		return nil, nil, fmt.Errorf("encode task state: %w", err)
 	}
 	d.adopt(c, state)
@@ -154,6 +156,8 @@ func newSpec(cfg Config, c *drivers.TaskConfig, p plan) (shim.Spec, error) {
 	return s, nil
 }
 
+const allocStateDir = ".nomad-driver-vllm"
+
 // stateDir is the driver's own directory for a task. The ID ends in a suffix
 // that is new at every start.
 func stateDir(cfg Config, c *drivers.TaskConfig) string {
@@ -161,7 +165,17 @@ func stateDir(cfg Config, c *drivers.TaskConfig) string {
 	if cfg.StateDir != "" {
 		return filepath.Join(cfg.StateDir, name)
 	}
-	return filepath.Join(c.AllocDir, ".nomad-driver-vllm", name)
+	return filepath.Join(c.AllocDir, allocStateDir, name)
+}
+
+// makeStateDir also stands the end of another task at this moment, which
+// removes the directory above if it was the last one in it.
+func makeStateDir(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	for i := 0; i < 10 && errors.Is(err, os.ErrNotExist); i++ {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	return err
 }
 
 func envList(env map[string]string) []string {

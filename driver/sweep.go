@@ -18,6 +18,9 @@ import (
 // the old engine holds the ports and the GPUs of the new one.
 func (d *Driver) sweep(cfg Config, c *drivers.TaskConfig) {
 	own := stateDir(cfg, c)
+	if exists(own) { // the plugin died within StartTask, and Nomad calls it again
+		d.end(c.ID, own)
+	}
 	i := strings.LastIndex(own, "_") // the suffix is new at every start
 	if i < 0 || !strings.Contains(c.ID, "/") {
 		return
@@ -30,7 +33,7 @@ func (d *Driver) sweep(cfg Config, c *drivers.TaskConfig) {
 		// A sibling task whose name goes on after ours ("a_b" beside "a").
 		sibling := strings.Contains(dir[i+1:], "_")
 		if dir != own && !sibling && !d.knowsDir(dir) {
-			d.end(dir)
+			d.end(c.ID[:strings.LastIndex(c.ID, "/")+1]+dir[i+1:], dir)
 		}
 	}
 }
@@ -51,14 +54,18 @@ func (d *Driver) knowsDir(dir string) bool {
 	return false
 }
 
-// end kills the task of a directory, if its shim still answers there.
-func (d *Driver) end(dir string) {
+// end kills the task of a directory.
+func (d *Driver) end(id, dir string) {
 	ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
 	defer cancel()
 	client := shim.Client{Dir: dir}
 	if err := client.Stop(ctx, syscall.SIGKILL, 0); err == nil {
 		_, err = client.Wait(ctx)
 		d.log.Warn("ended an engine that nobody remembered", "dir", dir, "error", err)
+	}
+	// Its supervisor may be dead, or hang; what is left goes by its marker.
+	if n, err := shim.KillOrphans(id, shim.Proc{}, ""); n > 0 || err != nil {
+		d.log.Warn("killed processes that nobody remembered", "task_id", id, "processes", n, "error", err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		d.log.Warn("remove forgotten task", "dir", dir, "error", err)

@@ -110,6 +110,9 @@ func (x *exchange) next() (response, error) {
 	if err := json.Unmarshal(line, &r); err != nil {
 		return response{}, fmt.Errorf("read the supervisor's answer: %w", err)
 	}
+	if r.Ended {
+		return r, ErrEnded
+	}
 	if r.Error != "" {
 		return r, &Refused{Reason: r.Error}
 	}

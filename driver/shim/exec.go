@@ -19,7 +19,7 @@ func (s *supervisor) exec(conn *net.UnixConn, req request, files []*os.File) {
 	c, err := s.startExec(req, files)
 	closeAll(files) // so that their readers see the command's end
 	if err != nil {
-		_ = enc.Encode(response{Error: err.Error()})
+		_ = enc.Encode(response{Error: err.Error(), Ended: errors.Is(err, ErrEnded)})
 		return
 	}
 	if err := enc.Encode(response{}); err != nil {
@@ -32,8 +32,6 @@ func (s *supervisor) exec(conn *net.UnixConn, req request, files []*os.File) {
 		_ = enc.Encode(response{Exit: exitOf(ws)})
 	case <-gone(conn):
 		s.endExec(c)
-	case <-s.ended:
-		_ = enc.Encode(response{Error: "the task has ended"})
 	}
 }
 

@@ -37,7 +37,10 @@ func Main() int {
 		_ = json.NewEncoder(out).Encode(report{Error: err.Error()})
 		return 1
 	}
-	_ = json.NewEncoder(out).Encode(report{Started: s.started})
+	if err := json.NewEncoder(out).Encode(report{Started: s.started}); err != nil {
+		s.abandon()
+		return 1
+	}
 	out.Close()
 	if err := s.finish(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -59,7 +62,6 @@ type supervisor struct {
 	oomStart cgroup.OOM // the cgroup may be older than this start of the task
 
 	stopAsked atomic.Bool
-	killing   atomic.Bool
 	record    Record        // written before ended is closed, then constant
 	ended     chan struct{} // closed when the record is complete
 	open      connections
@@ -143,6 +145,8 @@ func (s *supervisor) attr(files []uintptr, tty bool) *syscall.ProcAttr {
 func (s *supervisor) finish() error {
 	ws := <-s.task.exited
 	finished := time.Now()
+	stopAsked := s.stopAsked.Load() // whoever asks from here on did not end it
+	s.reaper.close()                // or an exec could start behind the back of killTree
 	// What the engine leaves behind holds GPU memory and ports.
 	killErr := killTree(os.Getpid())
 	if killErr != nil {
@@ -151,7 +155,7 @@ func (s *supervisor) finish() error {
 	s.flush(flushLimit)
 	s.record = Record{
 		Version: recordVersion, TaskID: s.spec.TaskID,
-		StopAsked: s.stopAsked.Load(),
+		StopAsked: stopAsked,
 		StartedAt: s.started.At, FinishedAt: finished,
 		Tail: s.tail.last(), Cause: s.notes.cause(finished),
 	}
@@ -174,7 +178,7 @@ func (s *supervisor) finish() error {
 		// is there, stay and answer over the socket.
 		fmt.Fprintln(os.Stderr, err)
 		if _, gone := os.Stat(s.spec.Dir); errors.Is(gone, os.ErrNotExist) {
-			return err
+			break // nobody will come for it; who waits by now still gets it
 		}
 		time.Sleep(recordRetry)
 		err = s.record.write(s.spec.Dir)
@@ -182,7 +186,17 @@ func (s *supervisor) finish() error {
 	s.listener.Close()
 	s.open.wait(answerLimit)
 	_ = os.Remove(filepath.Join(s.spec.Dir, socketFile))
-	return nil
+	return err
+}
+
+// abandon ends a task that nobody knows of: the plugin died while it started
+// it. A task that it dies over later is for Driver.sweep.
+func (s *supervisor) abandon() {
+	_ = s.stop(syscall.SIGKILL, 0)
+	<-s.task.exited
+	s.reaper.close()
+	_ = killTree(os.Getpid())
+	_ = os.RemoveAll(s.spec.Dir)
 }
 
 // flush gives the log's last lines time to reach Nomad.
@@ -204,26 +218,26 @@ func (s *supervisor) stop(sig syscall.Signal, grace time.Duration) error {
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
-	if s.killing.CompareAndSwap(false, true) {
-		go func() {
-			select {
-			case <-s.ended:
-			case <-time.After(grace):
-				_ = killTree(os.Getpid())
-			}
-		}()
-	}
+	go func() { // one for each plea: a later one may be less patient
+		select {
+		case <-s.ended:
+		case <-time.After(grace):
+			_ = killTree(os.Getpid())
+		}
+	}()
 	return err
 }
 
 const termGrace = 30 * time.Second
 
 // stopOnTerm takes SIGTERM as a plea to end the task, from whoever finds the
-// shim by itself.
+// shim by itself, and a second one as an order: that is how the driver stops a
+// task whose socket is gone.
 func (s *supervisor) stopOnTerm() {
-	c := make(chan os.Signal, 1)
+	c := make(chan os.Signal, 2)
 	signal.Notify(c, syscall.SIGTERM)
-	for range c {
-		_ = s.stop(syscall.SIGTERM, termGrace)
+	for grace := termGrace; ; grace = 0 {
+		<-c
+		_ = s.stop(syscall.SIGTERM, grace)
 	}
 }

@@ -17,6 +17,7 @@ type reaper struct {
 	mu      sync.Mutex
 	waiting map[int]chan syscall.WaitStatus // children that we started and not yet reaped
 	legacy  legacy                          // what they are born with
+	closed  bool                            // nothing is started any more
 }
 
 func newReaper() *reaper { return &reaper{waiting: map[int]chan syscall.WaitStatus{}} }
@@ -32,6 +33,9 @@ type child struct {
 func (r *reaper) spawn(path string, argv []string, attr *syscall.ProcAttr) (*child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock() // so that run finds the new PID, however short its life
+	if r.closed {
+		return nil, ErrEnded
+	}
 	pid, err := r.legacy.fork(path, argv, attr)
 	if err != nil {
 		return nil, fmt.Errorf("execute %s: %w", path, err)
@@ -46,7 +50,28 @@ func (r *reaper) spawn(path string, argv []string, attr *syscall.ProcAttr) (*chi
 	return &child{Proc: st.Proc, reaper: r, exited: ch}, nil
 }
 
-// run reaps until there are no children left.
+// ErrEnded answers who wants to run something in a task that is over.
+var ErrEnded = errors.New("the task has ended")
+
+// close makes sure that nothing is started any more.
+func (r *reaper) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+}
+
+// closeIfIdle does so if nothing runs.
+func (r *reaper) closeIfIdle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) > 0 {
+		return false
+	}
+	r.closed = true
+	return true
+}
+
+// run reaps until there are no children left, and then there will be none.
 func (r *reaper) run() {
 	for {
 		var ws syscall.WaitStatus
@@ -58,7 +83,10 @@ func (r *reaper) run() {
 			continue
 		}
 		if err != nil {
-			return
+			if r.closeIfIdle() {
+				return
+			}
+			continue
 		}
 		r.mu.Lock()
 		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)

@@ -52,7 +52,15 @@ func Start(spec Spec) (Started, error) {
 		_, _ = inW.Write(line)
 		inW.Close()
 	}()
-	return readReport(outR, cmd)
+	started, err := readReport(outR)
+	var refused *Refused
+	if err != nil && !errors.As(err, &refused) {
+		// It hangs, or was killed: the engine may be there or not.
+		_ = cmd.Process.Kill()
+		_, orphanErr := KillOrphans(spec.TaskID, Proc{}, "")
+		err = errors.Join(err, orphanErr)
+	}
+	return started, err
 }
 
 // launch starts the shim process: in a session of its own and, where cgroup v2
@@ -68,7 +76,7 @@ func launch(spec Spec, in, out *os.File) (*exec.Cmd, error) {
 		// /proc/self/exe is this very program, even if its file was replaced.
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{"nomad-driver-vllm", Arg, spec.TaskID}
-		cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=all"}
+		cmd.Env = []string{"GOMAXPROCS=2", "GOTRACEBACK=all", EnvMarker + "=" + spec.TaskID}
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, logs, logs
 		cmd.ExtraFiles = []*os.File{out}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -102,15 +110,14 @@ func join(pid int, dirs []string) {
 	}
 }
 
-func readReport(out *os.File, cmd *exec.Cmd) (Started, error) {
+func readReport(out *os.File) (Started, error) {
 	_ = out.SetReadDeadline(time.Now().Add(startLimit))
 	var r report
 	if err := json.NewDecoder(out).Decode(&r); err != nil {
-		_ = cmd.Process.Kill()
 		return Started{}, fmt.Errorf("hear from the supervisor: %w", err)
 	}
 	if r.Error != "" {
-		return Started{}, errors.New(r.Error)
+		return Started{}, &Refused{Reason: r.Error}
 	}
 	return r.Started, nil
 }

@@ -84,6 +84,7 @@ const (
 // response is one JSON line.
 type response struct {
 	Error   string   `json:"error,omitempty"`
+	Ended   bool     `json:"ended,omitempty"` // why it could not be done
 	Started *Started `json:"started,omitempty"`
 	Record  *Record  `json:"record,omitempty"`
 	Exit    *Exit    `json:"exit,omitempty"`

@@ -3,11 +3,7 @@
 package main
 
 import (
-	"context"
 	"os"
-
-	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/nomad/plugins"
 
 	"github.com/nomad-vllm/nomad-vllm/driver"
 	"github.com/nomad-vllm/nomad-vllm/driver/shim"
@@ -17,5 +13,5 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == shim.Arg {
 		os.Exit(shim.Main())
 	}
-	plugins.ServeCtx(func(ctx context.Context, log hclog.Logger) any { return driver.New(ctx, log) })
+	driver.Serve()
 }
