@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/router/breaker"
+	"github.com/nomad-vllm/nomad-vllm/router/choose"
 )
 
 // Source says who is there.
@@ -56,6 +58,14 @@ type Config struct {
 	PrefillTimeout time.Duration
 	// DialTimeout bounds connecting to an instance, default 2 s.
 	DialTimeout time.Duration
+	// Choose says how instances are chosen; its zero value is the default.
+	Choose choose.Config
+	// LocalBelow is the length of a prompt, less what is cached, in bytes, below
+	// which a decode computes it itself. 0: never; choose.Learn: from measured
+	// times.
+	LocalBelow int
+	// Breaker says when an instance is kept away from; zero is the default.
+	Breaker breaker.Config
 	// UpstreamAPIKey replaces the client's Authorization on both legs. Empty:
 	// the client's is passed on.
 	UpstreamAPIKey Secret

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/breaker"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
 	"github.com/nomad-vllm/nomad-vllm/router/sse"
@@ -26,12 +28,14 @@ type answer struct {
 	stream  bool
 	held    []byte // of a stream: what was read to judge it
 	verdict sse.Verdict
-	release func()
+	// ended takes what became of it, once; went is that, if nothing else happens.
+	ended func(breaker.Outcome)
+	went  breaker.Outcome
 }
 
 func (a *answer) close() {
 	a.resp.Close()
-	a.release()
+	a.ended(a.went)
 }
 
 // good reports whether the client should get it at once.
@@ -48,11 +52,13 @@ func (a *answer) failed() error {
 	defer a.close()
 	switch a.verdict {
 	case sse.Failed:
+		a.went = breaker.Bad
 		return errors.New("the stream began with an error")
 	case sse.Empty:
+		a.went = breaker.Bad
 		return errors.New("the stream ended without a token")
 	}
-	return fmt.Errorf("answered %d", a.resp.Status)
+	return &statusError{a.resp.Status}
 }
 
 // secondLeg asks a decode. A decode that cannot be connected to has not seen
@@ -63,14 +69,13 @@ func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, e
 		candidates = may // all have failed once: one of them is still the best there is
 	}
 	for dial := 1; ; dial++ {
-		t.s.tracePick(t.req.id, t.legName(), candidates)
-		d, release := t.s.loads.Decode(candidates)
+		d, ended := t.pick(t.legName(), candidates)
 		t.out.decode = d.ID
-		a, err := t.legTwo(ctx, d, release)
+		a, err := t.legTwo(ctx, d, ended)
 		if err == nil {
 			return a, nil
 		}
-		release()
+		ended(outcomeOf(ctx, err))
 		broken, ok := errors.AsType[*upstream.Error](err)
 		rest := pool.Without(candidates, d.ID)
 		if !ok || !broken.NotSent || dial == maxDials || len(rest) == 0 || ctx.Err() != nil {
@@ -84,7 +89,7 @@ func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, e
 }
 
 // legTwo asks one decode and reads a stream up to its first token.
-func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, release func()) (*answer, error) {
+func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker.Outcome)) (*answer, error) {
 	started := time.Now()
 	resp, err := t.s.client.Do(ctx, t.request(d, time.Time{}))
 	if err != nil {
@@ -92,7 +97,8 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, release func()) (*
 	}
 	t.out.decodeTook = time.Since(started)
 	t.s.metrics.Leg(t.legName(), t.out.decodeTook)
-	a := &answer{resp: resp, release: release}
+	t.reported(d, resp.Header)
+	a := &answer{resp: resp, ended: ended, went: outcomeOfStatus(resp.Status)}
 	if resp.Status != http.StatusOK || !isStream(resp.Header) {
 		return a, nil
 	}
@@ -109,6 +115,11 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, release func()) (*
 	case sse.Token:
 		t.out.firstToken = time.Since(t.req.started)
 		t.s.metrics.FirstToken(t.out.path, t.out.firstToken)
+		if took := time.Since(started).Seconds(); t.out.path == pd.PathLocal {
+			t.s.worth.Alone(t.load.Bytes, took)
+		} else {
+			t.s.worth.Handed(t.load.Bytes, t.out.prefillTook.Seconds(), took)
+		}
 	case sse.Failed:
 		t.s.metrics.StreamFailure(metrics.StreamError)
 	case sse.Empty:

@@ -360,8 +360,8 @@ func TestClientGone_cancelsTheLeg(t *testing.T) {
 			wait(t, cancelled)
 			wait(t, done)
 			require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "status=499") }, waitFor, tick)
-			require.Zero(t, r.server.loads.Of(inst("p", p.URL, "")))
-			require.Zero(t, r.server.loads.Of(inst("d", d.URL, "")))
+			require.Zero(t, r.server.chooser.Of(inst("p", p.URL, "")).Load)
+			require.Zero(t, r.server.chooser.Of(inst("d", d.URL, "")).Load)
 			require.Equal(t, 0.0, r.metric("pd_router_retries_total", "leg", "decode"), "a client that left is no failure")
 		})
 	}

@@ -47,8 +47,7 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 	t.s.nixl.PrefillBody(&t.leg, t.req.endpoint, t.req.object)
 	reason := pd.ReasonPrefillFailed
 	for try := range t.s.cfg.PrefillTries {
-		t.s.tracePick(t.req.id, metrics.LegPrefill, candidates)
-		p, release := t.s.loads.Prefill(candidates, int64(t.leg.Size()))
+		p, ended := t.pick(metrics.LegPrefill, candidates)
 		if p == nil {
 			break
 		}
@@ -58,7 +57,7 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 		t.out.prefill = p.ID
 		t.out.prefillTries++
 		err := t.legOne(ctx, p)
-		release()
+		ended(outcomeOf(ctx, err))
 		switch {
 		case err == nil:
 			return view.DecodesFor(p), pd.ReasonNone, nil
@@ -91,6 +90,7 @@ func (t *trip) legOne(ctx context.Context, p *fleet.Instance) error {
 		return prefillError(err)
 	}
 	defer resp.Close()
+	t.reported(p, resp.Header)
 	answer, err := t.s.memory.ReadAll(resp, resp.Length, maxPrefillAnswer)
 	t.out.prefillTook = time.Since(started)
 	if err != nil {
@@ -108,7 +108,7 @@ func (t *trip) legOne(ctx context.Context, p *fleet.Instance) error {
 	case clientsFault(resp.Status):
 		return &answered{code: resp.Status, header: resp.Header, body: bytes.Clone(answer.B)}
 	}
-	return fmt.Errorf("answered %d", resp.Status)
+	return &statusError{resp.Status}
 }
 
 // prefillError names the timeout as what it is.

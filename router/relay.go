@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/breaker"
+	"github.com/nomad-vllm/nomad-vllm/router/choose"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
@@ -29,6 +31,9 @@ func (t *trip) relay(ctx context.Context, a *answer) {
 	copyHeader(t.w.Header(), a.resp.Header)
 	if n := a.resp.Length; n >= 0 && !a.stream {
 		t.w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
+	}
+	if t.req.wantsReport {
+		t.w.Header()[choose.ReportHeader] = []string{a.resp.Header.Get(choose.ReportHeader)}
 	}
 	t.setHeaders()
 	t.out.code = a.resp.Status
@@ -49,6 +54,7 @@ func (t *trip) cut(ctx context.Context, a *answer, err error) {
 		t.out.code, t.out.failure = statusClientGone, "client gone"
 		return
 	}
+	a.went = breaker.Bad
 	t.out.failure = fmt.Sprintf("answer broke off after %d bytes: %v", t.out.bytes, err)
 	t.s.logger.Warn("decode broke off", "request_id", t.req.id, "decode", t.out.decode, "path", t.out.path, "bytes", t.out.bytes, "error", err)
 	t.s.metrics.StreamFailure(metrics.StreamCut)
@@ -123,7 +129,7 @@ func (t *trip) relayAnswered(a *answered) {
 func copyHeader(to http.Header, from upstream.Header) {
 	for _, f := range from {
 		switch f.Name {
-		case pd.HeaderRequestID, pd.HeaderServerTiming, "Content-Length", "Date":
+		case pd.HeaderRequestID, pd.HeaderServerTiming, "Content-Length", "Date", choose.ReportHeader:
 			continue
 		}
 		if !ownConnection(f.Name) && !strings.HasPrefix(f.Name, pd.HeaderPrefix) && !from.Named("Connection", f.Name) {

@@ -15,6 +15,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router/body"
 	"github.com/nomad-vllm/nomad-vllm/router/buffer"
+	"github.com/nomad-vllm/nomad-vllm/router/choose"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
@@ -27,6 +28,8 @@ type request struct {
 	object   *body.Object // the body without what clients must not send
 	header   []byte       // the header lines of both legs
 	started  time.Time
+	// wantsReport: the client itself asked for the instance's load.
+	wantsReport bool
 
 	memory *buffer.Buffer // what object lies in
 }
@@ -55,6 +58,7 @@ func (t *trip) readRequest(r *http.Request) error {
 			return badRequest("model is not a string", "model")
 		}
 	}
+	req.wantsReport = r.Header[choose.ReportFormatHeader] != nil
 	req.header = t.s.appendLegHeader(req.header[:0], r.Header, req.id)
 	return nil
 }
@@ -152,6 +156,9 @@ func (s *Server) appendLegHeader(b []byte, client http.Header, id string) []byte
 		for _, v := range values {
 			b = upstream.AppendHeader(b, name, v)
 		}
+	}
+	if client[choose.ReportFormatHeader] == nil {
+		b = upstream.AppendHeader(b, choose.ReportFormatHeader, choose.ReportFormat)
 	}
 	b = upstream.AppendHeader(b, pd.HeaderRequestID, id)
 	if key != "" {

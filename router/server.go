@@ -11,7 +11,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/router/breaker"
 	"github.com/nomad-vllm/nomad-vllm/router/buffer"
+	"github.com/nomad-vllm/nomad-vllm/router/choose"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
@@ -23,7 +25,9 @@ type Server struct {
 	cfg      Config
 	logger   hclog.Logger
 	client   *upstream.Client
-	loads    *pool.Loads
+	chooser  *choose.Chooser
+	worth    *choose.Worth
+	breakers *breaker.Breakers
 	metrics  *metrics.Metrics
 	table    atomic.Pointer[pool.Table]
 	draining atomic.Bool
@@ -43,10 +47,14 @@ func New(cfg Config) (*Server, error) {
 		cfg:    cfg,
 		logger: cfg.Logger.Named("router"),
 		client: upstream.New(upstream.Config{DialTimeout: cfg.DialTimeout}),
-		loads:  pool.NewLoads(nil),
-		page:   parsePage(),
-		nixl:   handoff.NewNIXL(),
-		trips:  sync.Pool{New: func() any { return &trip{} }},
+
+		chooser:  choose.New(cfg.Choose),
+		worth:    choose.NewWorth(cfg.LocalBelow),
+		breakers: breaker.New(cfg.Breaker),
+
+		page:  parsePage(),
+		nixl:  handoff.NewNIXL(),
+		trips: sync.Pool{New: func() any { return &trip{} }},
 	}
 	s.metrics = metrics.New(s.view)
 	return s, nil
@@ -88,6 +96,8 @@ func (s *Server) currentTable() *pool.Table {
 	}
 	t := pool.NewTable(snap)
 	s.table.Store(t)
+	s.chooser.Keep(snap)
+	s.breakers.Keep(snap)
 	return t
 }
 
@@ -98,7 +108,7 @@ func (s *Server) tracePick(id, leg string, candidates []*fleet.Instance) {
 	}
 	loads := make([]string, 0, len(candidates))
 	for _, i := range candidates {
-		loads = append(loads, fmt.Sprintf("%s:%+v", i.ID, s.loads.Of(i)))
+		loads = append(loads, fmt.Sprintf("%s:%+v", i.ID, s.chooser.Of(i)))
 	}
 	s.logger.Trace("pick", "request_id", id, "leg", leg, "candidates", loads)
 }
@@ -114,7 +124,7 @@ func (s *Server) view() metrics.View {
 		v.Age = max(0, time.Since(at))
 	}
 	for _, i := range t.Snapshot.Instances {
-		l := s.loads.Of(i)
+		l := s.chooser.Of(i)
 		v.Instances = append(v.Instances, metrics.Instance{
 			ID: i.ID, Role: i.Role, Usable: i.Usable(),
 			Prefills: l.Prefills, PrefillBytes: l.PrefillBytes, Decodes: l.Decodes,

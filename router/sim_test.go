@@ -68,7 +68,7 @@ func text(t *testing.T, body string) string {
 
 // simRequests are one request of each kind, with their paths.
 func simRequests(salt string) map[string][2]string {
-	words := strings.Repeat("prefill and decode apart ", 30) + salt
+	words := salt + strings.Repeat(" prefill and decode apart", 30) // first, so that the prompts have no prefix in common
 	chat := fmt.Sprintf(`{"model":"m","messages":[{"role":"user","content":%q}],"temperature":0,"max_tokens":12`, words)
 	cmpl := fmt.Sprintf(`{"model":"m","prompt":%q,"temperature":0,"max_tokens":12`, words)
 	return map[string][2]string{

@@ -58,7 +58,7 @@ func (s *Server) status() Status {
 	out.Disaggregated = len(v.Pairable()) > 0
 	out.Message = summary(out, len(v.Prefills), len(v.Decodes), len(v.Unusable))
 	for _, i := range t.Snapshot.Instances {
-		l := s.loads.Of(i)
+		l := s.chooser.Of(i)
 		out.Instances = append(out.Instances, InstanceStatus{
 			ID: i.ID, URL: i.URL, Role: i.Role, Model: i.Meta.Model, Compat: i.Meta.Compat,
 			Usable: i.Usable(), Reason: i.Unusable, InFlightPrefills: l.Prefills, InFlightDecodes: l.Decodes,

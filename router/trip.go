@@ -11,6 +11,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router/body"
 	"github.com/nomad-vllm/nomad-vllm/router/buffer"
+	"github.com/nomad-vllm/nomad-vllm/router/choose"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
@@ -35,6 +36,7 @@ type trip struct {
 	out outcome
 
 	parsed body.Object
+	load   choose.Request // what of the request decides where it goes
 	leg    body.Pieces    // the body of the leg that is next or under way
 	page   *buffer.Buffer // what an answer passes through
 
@@ -85,12 +87,13 @@ type outcome struct {
 func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := s.trips.Get().(*trip)
-		*t = trip{s: s, w: w, parsed: t.parsed, leg: t.leg, req: request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header}}
+		*t = trip{s: s, w: w, parsed: t.parsed, leg: t.leg, load: choose.Request{Blocks: t.load.Blocks, Session: r.Header.Get(sessionHeader)}, req: request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header}}
 		s.metrics.Begin()
 		defer t.finish()
 		w.Header().Set(pd.HeaderRequestID, t.req.id)
 		err := t.readRequest(r)
 		if err == nil {
+			t.weigh()
 			err = t.serve(r.Context())
 		}
 		if err != nil {
@@ -173,6 +176,10 @@ func (t *trip) view() (pool.View, error) {
 func (t *trip) firstLeg(ctx context.Context, view pool.View) ([]*fleet.Instance, error) {
 	t.out.prefillTook, t.out.decodeTook = 0, 0
 	reason := handoff.Unsupported(t.req.endpoint, t.req.object)
+	alone := view.Decodes
+	if reason == pd.ReasonNone {
+		reason, alone = t.notWorth(view)
+	}
 	if reason == pd.ReasonNone {
 		candidates, why, err := t.prefill(ctx, view)
 		if err != nil {
@@ -186,7 +193,7 @@ func (t *trip) firstLeg(ctx context.Context, view pool.View) ([]*fleet.Instance,
 	}
 	t.out.path, t.out.reason, t.out.prefill = pd.PathLocal, reason, ""
 	t.req.object.Splice(&t.leg)
-	return view.Decodes, nil
+	return alone, nil
 }
 
 // legName is the second leg's label.

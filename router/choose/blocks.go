@@ -11,11 +11,12 @@ import (
 // and cost more memory.
 const BlockBytes = 512
 
-// Blocks appends to into one hash for each whole block of a prompt's text.
-// Each hash depends on everything before it, so two prompts share a hash
-// exactly if they share the text up to the end of that block. seed keeps apart
-// what is not interchangeable, models for example; see Seed.
-func Blocks(into []uint64, seed uint64, text []byte) []uint64 {
+// Blocks appends to into one hash for each whole block of a part of a prompt,
+// and returns the seed for the part that follows it. Each hash depends on
+// everything before it, so two prompts share a hash exactly if they share the
+// text up to the end of that block. The first seed keeps apart what is not
+// interchangeable; see Seed.
+func Blocks(into []uint64, seed uint64, text []byte) (blocks []uint64, next uint64) {
 	var d xxhash.Digest
 	for ; len(text) >= BlockBytes; text = text[BlockBytes:] {
 		d.ResetWithSeed(seed)
@@ -23,7 +24,12 @@ func Blocks(into []uint64, seed uint64, text []byte) []uint64 {
 		seed = d.Sum64()
 		into = append(into, seed)
 	}
-	return into
+	if len(text) == 0 {
+		return into, seed
+	}
+	d.ResetWithSeed(seed)
+	_, _ = d.Write(text)
+	return into, d.Sum64()
 }
 
 // Seed is where the blocks of a model's prompts begin.

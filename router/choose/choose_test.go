@@ -21,11 +21,16 @@ func instances(ids ...string) []*fleet.Instance {
 	return out
 }
 
+func blocksOf(seed uint64, text []byte) []uint64 {
+	blocks, _ := Blocks(nil, seed, text)
+	return blocks
+}
+
 // prompt is a request for some text of that many bytes, which begins with
 // the name.
 func prompt(name string, bytes int) *Request {
 	text := name + strings.Repeat("x", bytes-len(name))
-	return &Request{Bytes: bytes, Blocks: Blocks(nil, Seed("m"), []byte(text))}
+	return &Request{Bytes: bytes, Blocks: blocksOf(Seed("m"), []byte(text))}
 }
 
 // clock is a time that stands still until it is moved.

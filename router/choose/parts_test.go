@@ -11,17 +11,17 @@ import (
 
 func TestBlocks_shareExactlyTheCommonBeginning(t *testing.T) {
 	text := strings.Repeat("0123456789abcdef", 128) // 2 KiB
-	a := Blocks(nil, Seed("m"), []byte(text))
+	a := blocksOf(Seed("m"), []byte(text))
 	require.Len(t, a, 4)
 	changed := []byte(text)
 	changed[BlockBytes+3] = '!'
-	b := Blocks(nil, Seed("m"), changed)
+	b := blocksOf(Seed("m"), changed)
 	require.Equal(t, a[0], b[0])
 	for n := 1; n < 4; n++ {
 		require.NotEqual(t, a[n], b[n], "what follows a difference differs, though its text is the same")
 	}
-	require.NotEqual(t, a[0], Blocks(nil, Seed("other"), []byte(text))[0])
-	require.Equal(t, a[:1], Blocks(nil, Seed("m"), []byte(text[:2*BlockBytes-1])), "whole blocks only")
+	require.NotEqual(t, a[0], blocksOf(Seed("other"), []byte(text))[0])
+	require.Equal(t, a[:1], blocksOf(Seed("m"), []byte(text[:2*BlockBytes-1])), "whole blocks only")
 }
 
 func TestPrefixIndex_findsTheLongestPrefix(t *testing.T) {

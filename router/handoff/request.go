@@ -31,6 +31,17 @@ func Clean(o *body.Object) (*body.Object, error) {
 	return body.Parse(o.Apply(edits...))
 }
 
+// Prompt is what of a request vLLM computes, in the order in which it comes
+// into the prompt, as written; parts that are not there are nil. The salt is
+// not computed, but keeps caches apart.
+func Prompt(ep Endpoint, o *body.Object) [3][]byte {
+	salt := o.Get("cache_salt")
+	if ep == Completions {
+		return [3][]byte{salt, nil, o.Get("prompt")}
+	}
+	return [3][]byte{salt, o.Get("tools"), o.Get("messages")}
+}
+
 const keyXArgs = "vllm_xargs"
 
 func deletions(o *body.Object) []body.Edit {

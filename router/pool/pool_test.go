@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"sync"
 	"testing"
 	"time"
 
@@ -55,63 +54,4 @@ func TestWithout_leavesOut(t *testing.T) {
 	all := []*fleet.Instance{inst("a", "", "", "", ""), inst("b", "", "", "", "")}
 	require.Equal(t, []string{"b"}, ids(Without(all, "a", "zzz")))
 	require.Equal(t, []string{"a", "b"}, ids(Without(all)))
-}
-
-func TestLeastLoaded_breaksTiesEvenly(t *testing.T) {
-	first := func(int) int { return 1 }
-	require.Equal(t, 2, leastLoaded([]int64{5, 3, 1, 2}, first))
-	require.Equal(t, 0, leastLoaded([]int64{1, 1, 1}, first))
-	l := NewLoads(nil)
-	count := make([]int, 4)
-	for range 4000 {
-		count[leastLoaded([]int64{7, 2, 2, 2}, l.intn)]++
-	}
-	require.Zero(t, count[0])
-	for _, n := range count[1:] {
-		require.InDelta(t, 1333, n, 250)
-	}
-}
-
-func TestLoads_countInAndOut(t *testing.T) {
-	a, b := inst("a", "", "", "", ""), inst("b", "", "", "", "")
-	both := []*fleet.Instance{a, b}
-	l := NewLoads(func(int) int { return 1 }) // ties go to the first
-	p1, done1 := l.Prefill(both, 100)
-	p2, done2 := l.Prefill(both, 10)
-	p3, done3 := l.Prefill(both, 10)
-	require.Equal(t, []string{"a", "b", "b"}, ids([]*fleet.Instance{p1, p2, p3}), "bytes decide, not requests")
-	require.Equal(t, Load{Prefills: 2, PrefillBytes: 20}, l.Of(b))
-
-	d, doneD := l.Decode(both)
-	require.Equal(t, "a", d.ID, "a prefill's load is not a decode's")
-	require.Equal(t, Load{Prefills: 1, PrefillBytes: 100, Decodes: 1}, l.Of(a))
-	again := *a // the same instance in a later snapshot
-	require.Equal(t, 1, l.Of(&again).Decodes)
-	again.URL = "http://elsewhere"
-	require.Zero(t, l.Of(&again), "the same ID at another address is another server")
-
-	done1()
-	done2()
-	done3()
-	doneD()
-	require.Empty(t, l.m, "nothing is kept of an idle instance")
-	none, release := l.Decode(nil)
-	require.Nil(t, none)
-	release()
-}
-
-func TestLoads_spreadSimultaneousRequests(t *testing.T) {
-	var all []*fleet.Instance
-	for _, id := range []string{"a", "b", "c", "d"} {
-		all = append(all, inst(id, "", "", "", ""))
-	}
-	l := NewLoads(nil)
-	var wg sync.WaitGroup
-	for range 40 {
-		wg.Go(func() { l.Decode(all) })
-	}
-	wg.Wait()
-	for _, i := range all {
-		require.Equal(t, 10, l.Of(i).Decodes)
-	}
 }
