@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Service meta keys, all optional and all strings (Consul allows nothing
@@ -19,6 +20,7 @@ const (
 	MetaAlloc           = "pd_alloc"             // Nomad allocation ID
 	MetaSideChannelPort = "pd_side_channel_port" // NIXL side channel, first rank's TCP port
 	MetaDPSize          = "pd_dp_size"           // data-parallel ranks behind the one HTTP port, default 1
+	MetaKVLease         = "pd_kv_lease"          // seconds that a prefill keeps KV for a decode that has not asked, default 30 (vLLM's kv_lease_duration)
 )
 
 // Meta is an instance's service meta, typed.
@@ -35,8 +37,9 @@ type Meta struct {
 	Group           string
 	Namespace       string
 	Alloc           string
-	SideChannelPort int // 0: not published
-	DPSize          int // at least 1
+	SideChannelPort int           // 0: not published
+	DPSize          int           // at least 1
+	KVLease         time.Duration // 0: not published, so vLLM's default
 }
 
 // ParseMeta types an instance's service meta. It returns every problem at
@@ -68,6 +71,9 @@ func ParseMeta(m map[string]string) (Meta, error) {
 	}
 	number(MetaSideChannelPort, &out.SideChannelPort, 1, 65535)
 	number(MetaDPSize, &out.DPSize, 1, 1024)
+	lease := 0
+	number(MetaKVLease, &lease, 1, 24*3600)
+	out.KVLease = time.Duration(lease) * time.Second
 	if len(errs) > 0 {
 		return Meta{}, errors.Join(errs...)
 	}
@@ -95,6 +101,9 @@ func (m Meta) Map() map[string]string {
 	}
 	if m.DPSize > 1 {
 		set(MetaDPSize, strconv.Itoa(m.DPSize))
+	}
+	if m.KVLease != 0 {
+		set(MetaKVLease, strconv.Itoa(int(m.KVLease/time.Second)))
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package pd_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,7 +51,7 @@ func TestRole_legs(t *testing.T) {
 func TestMeta_roundTrip(t *testing.T) {
 	in := pd.Meta{
 		Model: "m", Connector: "NixlConnector", EngineVersion: "0.32.0", Compat: "v1",
-		Job: "pd", Group: "prefill", Namespace: "default", Alloc: "a1", SideChannelPort: 5600, DPSize: 4,
+		Job: "pd", Group: "prefill", Namespace: "default", Alloc: "a1", SideChannelPort: 5600, DPSize: 4, KVLease: 45 * time.Second,
 	}
 	out, err := pd.ParseMeta(in.Map())
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router/breaker"
+	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
 	"github.com/nomad-vllm/nomad-vllm/router/sse"
@@ -21,12 +23,17 @@ import (
 // for one handoff: the prefill's lease runs meanwhile.
 const maxDials = 6
 
+// maxHeld bounds what of an answer that is no stream is held until it is whole.
+// A longer one is passed on as it comes.
+const maxHeld = 1 << 20
+
 // answer is a decode's response, not relayed yet. Whoever holds it must call
 // close, which also counts the sequence out.
 type answer struct {
 	resp    *upstream.Response
 	stream  bool
-	held    []byte // of a stream: what was read to judge it
+	held    []byte // what was read to judge it
+	whole   bool   // held is all of it
 	verdict sse.Verdict
 	// ended takes what became of it, once; went is that, if nothing else happens.
 	ended func(breaker.Outcome)
@@ -57,6 +64,9 @@ func (a *answer) failed() error {
 	case sse.Empty:
 		a.went = breaker.Bad
 		return errors.New("the stream ended without a token")
+	case sse.Aborted:
+		a.went = breaker.Unknown
+		return errors.New("the instance gave the answer up: finish_reason abort")
 	}
 	return &statusError{a.resp.Status}
 }
@@ -69,6 +79,9 @@ func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, e
 		candidates = may // all have failed once: one of them is still the best there is
 	}
 	for dial := 1; ; dial++ {
+		if t.out.path == pd.PathDisaggregated && time.Now().After(t.expires) {
+			return nil, &handoff.RefusedError{Why: handoff.RefusedLate, Detail: "the prefill may have freed its blocks"}
+		}
 		d, ended := t.pick(t.legName(), candidates)
 		t.out.decode = d.ID
 		a, err := t.legTwo(ctx, d, ended)
@@ -98,21 +111,20 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 	t.out.decodeTook = time.Since(started)
 	t.s.metrics.Leg(t.legName(), t.out.decodeTook)
 	t.reported(d, resp.Header)
-	a := &answer{resp: resp, ended: ended, went: outcomeOfStatus(resp.Status)}
-	if resp.Status != http.StatusOK || !isStream(resp.Header) {
+	a := &answer{resp: resp, ended: ended, went: outcomeOfStatus(resp.Status), stream: isStream(resp.Header)}
+	if resp.Status != http.StatusOK {
+		a.stream = false
 		return a, nil
 	}
-	a.stream = true
-	if t.page == nil {
-		t.page = t.s.memory.Get(pageSize)
-	}
-	a.held, a.verdict, err = sse.Gate(resp, t.page.B)
-	if err != nil {
+	if err := t.judge(a); err != nil {
 		resp.Close()
-		return nil, &upstream.Error{Err: fmt.Errorf("stream broke off before its first token: %w", err)}
+		return nil, &upstream.Error{Err: fmt.Errorf("answer broke off before anything of it was passed on: %w", err)}
 	}
 	switch a.verdict {
 	case sse.Token:
+		if !a.stream {
+			break
+		}
 		t.out.firstToken = time.Since(t.req.started)
 		t.s.metrics.FirstToken(t.out.path, t.out.firstToken)
 		if took := time.Since(started).Seconds(); t.out.path == pd.PathLocal {
@@ -124,8 +136,37 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 		t.s.metrics.StreamFailure(metrics.StreamError)
 	case sse.Empty:
 		t.s.metrics.StreamFailure(metrics.StreamEmpty)
+	case sse.Aborted:
+		t.s.metrics.StreamFailure(metrics.StreamAborted)
 	}
 	return a, nil
+}
+
+// judge reads a stream up to its first token, and another answer to its end if
+// that is not too far.
+func (t *trip) judge(a *answer) (err error) {
+	if a.stream {
+		t.newPage(pageSize)
+		a.held, a.verdict, err = sse.Gate(a.resp, t.page.B)
+		return err
+	}
+	t.newPage(int(min(max(a.resp.Length+1, pageSize), maxHeld)))
+	n := 0
+	for !a.whole && n < maxHeld {
+		if n == len(t.page.B) {
+			t.page = t.s.memory.Grow(t.page)
+		}
+		m, err := a.resp.Read(t.page.B[n:])
+		n += m
+		if a.whole = errors.Is(err, io.EOF); err != nil && !a.whole {
+			return err
+		}
+	}
+	a.held = t.page.B[:n]
+	if a.whole && sse.JSONAborted(a.held) {
+		a.verdict = sse.Aborted
+	}
+	return nil
 }
 
 func isStream(h upstream.Header) bool {

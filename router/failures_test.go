@@ -156,6 +156,7 @@ func TestDecodeFailure_getsAFreshHandoff(t *testing.T) {
 	for name, fault := range map[string]handler{
 		"500": status(500), "reset": broken, "stream error": say("text/event-stream", sseError),
 		"stream empty": say("text/event-stream", sseEmpty), "stream nothing": say("text/event-stream; charset=utf-8", ""),
+		"stream aborted": say("text/event-stream", "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"abort\"}]}\n\ndata: [DONE]\n\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			world := newEngines(t)
@@ -302,20 +303,34 @@ func TestDecode_brokenMidStreamIsToldInTheStream(t *testing.T) {
 	require.Equal(t, 1.0, r.metric("pd_router_stream_failures_total", "kind", "cut"))
 }
 
-func TestDecode_brokenJSONIsBrokenOff(t *testing.T) {
-	// Without a length only the missing last chunk tells a half answer from a whole one.
-	chunked := func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
-		_, _ = io.WriteString(w, `{"half":`)
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}
-	t.Run("length", func(t *testing.T) { brokenOff(t, cutAnswer) })
-	t.Run("chunked", func(t *testing.T) { brokenOff(t, chunked) })
+// cutChunks is half an answer without a length: only the missing last chunk
+// tells it from a whole one.
+func cutChunks(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+	_, _ = io.WriteString(w, `{"half":`)
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
 }
 
-func brokenOff(t *testing.T, fault handler) {
+func TestDecode_brokenJSONIsServedByAnother(t *testing.T) {
+	for name, fault := range map[string]handler{"length": cutAnswer, "chunked": cutChunks} {
+		t.Run(name, func(t *testing.T) {
+			r, _, d := pair(t)
+			d.onGenerate(once(fault))
+			r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathDisaggregated, "")
+			d.onGenerate(fault)
+			require.Contains(t, r.post(cmplPath, `{"prompt":"x"}`).apiError(t, 502).Message, "not sent to another")
+		})
+	}
+}
+
+// An answer too long to be held is passed on as it comes, and cannot be taken back.
+func TestDecode_brokenLongJSONIsBrokenOff(t *testing.T) {
 	r, _, d := pair(t)
-	d.onGenerate(fault)
+	d.onGenerate(func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
+		w.Header().Set("Content-Length", "3000000")
+		_, _ = io.WriteString(w, strings.Repeat("x", 2_000_000))
+		return true
+	})
 	resp, err := http.Post(r.front.URL+cmplPath, "application/json", strings.NewReader(`{"prompt":"x"}`))
 	if err == nil {
 		_, err = io.ReadAll(resp.Body)
@@ -323,6 +338,13 @@ func brokenOff(t *testing.T, fault handler) {
 	}
 	require.Error(t, err, "half an answer must not look like a whole one")
 	require.Equal(t, 0.0, r.metric("pd_router_requests_in_flight"))
+}
+
+func TestDecode_longJSONIsPassedOnWhole(t *testing.T) {
+	r, _, d := pair(t)
+	long := `{"text":"` + strings.Repeat("long ", 700_000) + `"}`
+	d.onGenerate(say("application/json", long))
+	require.True(t, r.post(cmplPath, `{"prompt":"x"}`).body == long)
 }
 
 func TestClientGone_cancelsTheLeg(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
@@ -44,9 +45,10 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 	if len(candidates) == 0 && t.handoffBroke {
 		return nil, pd.ReasonHandoffFailed, nil
 	}
-	t.s.nixl.PrefillBody(&t.leg, t.req.endpoint, t.req.object)
 	reason := pd.ReasonPrefillFailed
+	var unanimous error // what each that was asked has answered, as far as they agree
 	for try := range t.s.cfg.PrefillTries {
+		t.s.nixl.PrefillBody(&t.leg, t.req.endpoint, t.req.object)
 		p, ended := t.pick(metrics.LegPrefill, candidates)
 		if p == nil {
 			break
@@ -56,59 +58,97 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 		}
 		t.out.prefill = p.ID
 		t.out.prefillTries++
-		err := t.legOne(ctx, p)
+		decodes, err := t.legOne(ctx, p, view.DecodesFor(p))
 		ended(outcomeOf(ctx, err))
-		switch {
+		candidates = pool.Without(candidates, p.ID)
+		switch a, isAnswer := errors.AsType[*answered](err); {
 		case err == nil:
-			return view.DecodesFor(p), pd.ReasonNone, nil
+			return decodes, pd.ReasonNone, nil
 		case ctx.Err() != nil:
 			return nil, "", context.Cause(ctx)
-		}
-		if _, ok := errors.AsType[*answered](err); ok {
+		case isAnswer && !ownFault(a.code):
 			return nil, "", err
+		case isAnswer && (try == 0 || unanimous != nil):
+			unanimous = err
+			if len(candidates) > 0 {
+				t.s.metrics.Suspect(a.code)
+			}
+		default:
+			unanimous = nil
 		}
 		t.s.logger.Warn("prefill failed", "request_id", t.req.id, "prefill", p.ID, "error", err)
 		if end := t.brokeOff(err); end != nil {
 			return nil, "", end
 		}
 		reason = pd.ReasonPrefillFailed
-		if errors.Is(err, handoff.ErrNoParams) {
+		if handoff.ErrNoParams(err) {
 			reason = pd.ReasonNoTransferParams
 		}
 		t.badPrefills = append(t.badPrefills, p.ID)
-		candidates = pool.Without(candidates, p.ID)
 	}
-	return nil, reason, nil
+	return nil, reason, unanimous
 }
 
 // legOne asks one prefill, takes the transfer params from its answer and leaves
-// leg 2's body in t.leg.
-func (t *trip) legOne(ctx context.Context, p *fleet.Instance) error {
+// leg 2's body in t.leg. It returns which of the decodes may take it.
+func (t *trip) legOne(ctx context.Context, p *fleet.Instance, decodes []*fleet.Instance) ([]*fleet.Instance, error) {
 	started := time.Now()
 	resp, err := t.s.client.Do(ctx, t.request(p, started.Add(t.s.cfg.PrefillTimeout)))
 	if err != nil {
-		return prefillError(err)
+		return nil, prefillError(err)
 	}
 	defer resp.Close()
 	t.reported(p, resp.Header)
 	answer, err := t.s.memory.ReadAll(resp, resp.Length, maxPrefillAnswer)
 	t.out.prefillTook = time.Since(started)
 	if err != nil {
-		return prefillError(&upstream.Error{Err: fmt.Errorf("read answer: %w", err)})
+		return nil, prefillError(&upstream.Error{Err: fmt.Errorf("read answer: %w", err)})
 	}
 	defer answer.Free()
 	switch {
 	case resp.Status == http.StatusOK:
 		t.s.metrics.Leg(metrics.LegPrefill, t.out.prefillTook)
-		params, err := handoff.Params(answer.B)
-		if err == nil {
-			t.s.nixl.DecodeBody(&t.leg, t.req.object, params)
-		}
-		return err
+		return t.take(p, answer.B, resp.Connected, decodes)
 	case clientsFault(resp.Status):
-		return &answered{code: resp.Status, header: resp.Header, body: bytes.Clone(answer.B)}
+		return nil, &answered{code: resp.Status, header: resp.Header, body: bytes.Clone(answer.B)}
 	}
-	return &statusError{resp.Status}
+	return nil, &statusError{resp.Status}
+}
+
+// take accepts what a prefill hands over, or refuses it, and counts why.
+func (t *trip) take(p *fleet.Instance, answer []byte, connected time.Time, decodes []*fleet.Instance) ([]*fleet.Instance, error) {
+	given, err := t.handoffs.Read(answer)
+	if err == nil && !given.For(t.req.id, t.req.object) {
+		err = &handoff.RefusedError{Why: handoff.RefusedRequest, Detail: "remote_request_id is another request's"}
+	}
+	if err == nil {
+		err = t.s.ledger.Check(p, given, connected)
+	}
+	if err == nil {
+		decodes = slices.DeleteFunc(slices.Clone(decodes), func(d *fleet.Instance) bool { return !given.Reaches(p, d) })
+		if len(decodes) == 0 {
+			err = &handoff.RefusedError{Why: handoff.RefusedAddress, Detail: "remote_host is " + given.Host + ", and no decode is on the prefill's host; set VLLM_NIXL_SIDE_CHANNEL_HOST"}
+		}
+	}
+	if err != nil {
+		t.countRefusal(err)
+		return nil, err
+	}
+	t.s.nixl.DecodeBody(&t.leg, t.req.object, given.Params)
+	t.expires = time.Now().Add(handoff.Lease(p))
+	return decodes, nil
+}
+
+func (t *trip) countRefusal(err error) {
+	if e, ok := errors.AsType[*handoff.RefusedError](err); ok {
+		t.s.metrics.Refused(e.Why)
+	}
+}
+
+// ownFault reports whether a status that blames the request may as well be the
+// instance's own misconfiguration: another key, another model name.
+func ownFault(code int) bool {
+	return code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusNotFound
 }
 
 // prefillError names the timeout as what it is.
@@ -121,10 +161,11 @@ func prefillError(err error) error {
 
 // request is the leg that t.leg holds the body of.
 func (t *trip) request(i *fleet.Instance, deadline time.Time) *upstream.Request {
-	return &upstream.Request{
+	t.up = upstream.Request{
 		Method: http.MethodPost, Base: i.URL, Path: string(t.req.endpoint),
 		Header: t.req.header, Body: t.leg.Parts(), Deadline: deadline,
 	}
+	return &t.up
 }
 
 // clientsFault reports whether a status would be the same from any instance.

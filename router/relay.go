@@ -29,7 +29,7 @@ func (t *trip) relay(ctx context.Context, a *answer) {
 	defer a.close()
 	t.freeBody()
 	copyHeader(t.w.Header(), a.resp.Header)
-	if n := a.resp.Length; n >= 0 && !a.stream {
+	if n := a.length(); n >= 0 {
 		t.w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	}
 	if t.req.wantsReport {
@@ -38,6 +38,7 @@ func (t *trip) relay(ctx context.Context, a *answer) {
 	t.setHeaders()
 	t.out.code = a.resp.Status
 	t.w.WriteHeader(a.resp.Status)
+	t.flush = http.NewResponseController(t.w)
 	readErr, writeErr := t.pump(a)
 	switch {
 	case writeErr != nil:
@@ -66,34 +67,32 @@ func (t *trip) cut(ctx context.Context, a *answer, err error) {
 	_, _ = fmt.Fprintf(t.w, "\n\ndata: %s\n\ndata: [DONE]\n\n", e.body())
 }
 
+// length is what the client can be told in advance, -1 if nothing.
+func (a *answer) length() int64 {
+	switch {
+	case a.stream:
+		return -1
+	case a.whole:
+		return int64(len(a.held))
+	}
+	return a.resp.Length
+}
+
 // pump copies the answer: what is there goes out in one write, and at once if
 // more is to come, because a token that waits for the next one to fill a buffer
 // is a late token. It holds one page, and a larger buffer only while more than
 // a page comes at a time, so that an open stream costs little.
 func (t *trip) pump(a *answer) (readErr, writeErr error) {
-	flush := http.NewResponseController(t.w)
-	send := func(b []byte) error {
-		n, err := t.w.Write(b)
-		t.out.bytes += int64(n)
-		if err == nil && (a.stream || a.resp.Length < 0) {
-			err = flush.Flush()
-		}
-		return err
-	}
-	if len(a.held) > 0 {
-		if err := send(a.held); err != nil {
-			return nil, err
-		}
+	if err := t.send(a, a.held); err != nil || a.whole {
+		return nil, err
 	}
 	if t.page == nil {
-		t.page = t.s.memory.Get(pageSize)
+		t.newPage(pageSize)
 	}
 	for {
 		n, err := a.resp.Read(t.page.B)
-		if n > 0 {
-			if err := send(t.page.B[:n]); err != nil {
-				return nil, err
-			}
+		if err := t.send(a, t.page.B[:n]); err != nil {
+			return nil, err
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -106,6 +105,23 @@ func (t *trip) pump(a *answer) (readErr, writeErr error) {
 			t.newPage(pageSize)
 		}
 	}
+}
+
+// send writes a piece of the answer.
+func (t *trip) send(a *answer, piece []byte) error {
+	if len(piece) == 0 {
+		return nil
+	}
+	if a.stream && t.watch.Failed(piece) {
+		t.s.metrics.StreamFailure(metrics.StreamLateError)
+		t.out.failure = "the stream had an error event"
+	}
+	n, err := t.w.Write(piece)
+	t.out.bytes += int64(n)
+	if err == nil && !a.whole && (a.stream || a.resp.Length < 0) {
+		err = t.flush.Flush()
+	}
+	return err
 }
 
 func (t *trip) newPage(size int) {
@@ -133,6 +149,9 @@ func copyHeader(to http.Header, from upstream.Header) {
 			continue
 		}
 		if !ownConnection(f.Name) && !strings.HasPrefix(f.Name, pd.HeaderPrefix) && !from.Named("Connection", f.Name) {
+			if f.Name == "Access-Control-Allow-Origin" {
+				delete(to, f.Name) // ours says the same, and twice is an error
+			}
 			to[f.Name] = append(to[f.Name], f.Value)
 		}
 	}

@@ -3,7 +3,6 @@ package router
 import (
 	"fmt"
 	"html/template"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +33,7 @@ type Server struct {
 	page     *template.Template
 	memory   buffer.Pool
 	nixl     *handoff.NIXL
+	ledger   *handoff.Ledger
 	trips    sync.Pool
 }
 
@@ -52,9 +52,10 @@ func New(cfg Config) (*Server, error) {
 		worth:    choose.NewWorth(cfg.LocalBelow),
 		breakers: breaker.New(cfg.Breaker),
 
-		page:  parsePage(),
-		nixl:  handoff.NewNIXL(),
-		trips: sync.Pool{New: func() any { return &trip{} }},
+		page:   parsePage(),
+		nixl:   handoff.NewNIXL(),
+		ledger: handoff.NewLedger(),
+		trips:  sync.Pool{New: func() any { return &trip{} }},
 	}
 	s.metrics = metrics.New(s.view)
 	return s, nil
@@ -66,23 +67,6 @@ func (s *Server) Close() { s.client.Close() }
 // Drain makes /ready answer 503, so that whoever balances over routers goes
 // elsewhere; requests are still served.
 func (s *Server) Drain() { s.draining.Store(true) }
-
-// Handler serves the public endpoints.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	for _, ep := range []handoff.Endpoint{handoff.Chat, handoff.Completions} {
-		mux.HandleFunc("POST "+string(ep), s.generate(ep))
-		mux.HandleFunc(string(ep), s.methodNotAllowed("POST"))
-	}
-	mux.HandleFunc("GET /v1/models", s.models)
-	mux.HandleFunc("GET /health", s.health)
-	mux.HandleFunc("GET /ready", s.ready)
-	mux.HandleFunc("GET /status", s.statusJSON)
-	mux.HandleFunc("GET /{$}", s.statusPage)
-	mux.Handle("GET /metrics", s.metrics.Handler())
-	mux.HandleFunc("/", s.notFound)
-	return mux
-}
 
 // currentTable is the pools of the source's snapshot, nil until there is one.
 // It is built once per snapshot and shared.

@@ -15,6 +15,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/sse"
 	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
@@ -35,10 +36,15 @@ type trip struct {
 	req request
 	out outcome
 
-	parsed body.Object
-	load   choose.Request // what of the request decides where it goes
-	leg    body.Pieces    // the body of the leg that is next or under way
-	page   *buffer.Buffer // what an answer passes through
+	parsed   body.Object
+	load     choose.Request   // what of the request decides where it goes
+	leg      body.Pieces      // the body of the leg that is next or under way
+	up       upstream.Request // that leg
+	handoffs handoff.Reader
+	expires  time.Time      // when what a prefill gave must not be sent any more
+	page     *buffer.Buffer // what an answer passes through
+	flush    *http.ResponseController
+	watch    sse.Watch
 
 	// Instances that failed this request, by ID.
 	badPrefills, badDecodes []string
@@ -87,7 +93,11 @@ type outcome struct {
 func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := s.trips.Get().(*trip)
-		*t = trip{s: s, w: w, parsed: t.parsed, leg: t.leg, load: choose.Request{Blocks: t.load.Blocks, Session: r.Header.Get(sessionHeader)}, req: request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header}}
+		*t = trip{
+			s: s, w: w, parsed: t.parsed, leg: t.leg, handoffs: t.handoffs,
+			load: choose.Request{Blocks: t.load.Blocks, Session: r.Header.Get(sessionHeader)},
+			req:  request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header},
+		}
 		s.metrics.Begin()
 		defer t.finish()
 		w.Header().Set(pd.HeaderRequestID, t.req.id)
@@ -128,6 +138,13 @@ func (t *trip) serve(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if handoff.ErrNoParams(err) { // its lease is over; no instance is to blame
+			t.countRefusal(err)
+			if last {
+				return badGateway(err.Error())
+			}
+			continue
 		}
 		if e, ok := errors.AsType[*upstream.Error](err); ok && e.NotSent {
 			return unavailable(fmt.Sprintf("no decode instance can be connected to (last: %s: %v)", t.out.decode, err))

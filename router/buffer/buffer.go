@@ -71,7 +71,7 @@ func (p *Pool) ReadAll(r io.Reader, length, most int64) (*Buffer, error) {
 				b.Free()
 				return nil, ErrTooLarge
 			}
-			b = p.grow(b)
+			b = p.Grow(b)
 		}
 		m, err := r.Read(b.B[n:])
 		n += m
@@ -90,8 +90,8 @@ func (p *Pool) ReadAll(r io.Reader, length, most int64) (*Buffer, error) {
 	}
 }
 
-// grow exchanges a full buffer for a larger one.
-func (p *Pool) grow(b *Buffer) *Buffer {
+// Grow exchanges a full buffer for a larger one with the same beginning.
+func (p *Pool) Grow(b *Buffer) *Buffer {
 	larger := p.Get(len(b.B) * 4)
 	copy(larger.B, b.B)
 	b.Free()

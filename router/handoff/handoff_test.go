@@ -42,28 +42,36 @@ func TestParams_takesRealAnswersVerbatim(t *testing.T) {
 	const params = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[17,18]],"remote_engine_id":"06629847","remote_request_id":"chatcmpl-1","remote_host":"127.0.0.1","remote_port":15600,"tp_size":1,"remote_blocks_expiry_time":null,"transfer_mode":"pull"}`
 	for _, blocks := range []string{`[[17,18]]`, `[17,18]`} { // one list per KV group; one flat list up to early 2026
 		p := replace(params, `[[17,18]]`, blocks)
-		got, err := Params([]byte(`{"id":"x","choices":[],"kv_transfer_params": ` + p + ` ,"metrics":null}`))
+		got, err := read(`{"id":"x","choices":[],"kv_transfer_params": ` + p + ` ,"metrics":null}`)
 		require.NoError(t, err)
-		require.Equal(t, p, string(got))
+		require.Equal(t, p, string(got.Params))
+		require.Equal(t, Given{Params: got.Params, EngineID: "06629847", Host: "127.0.0.1", Port: 15600, RequestID: "chatcmpl-1"}, got)
 	}
 }
 
 func TestParams_refusesWhatKillsADecode(t *testing.T) {
 	const good = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[1]],"remote_engine_id":"e","remote_request_id":"r","remote_host":"h","remote_port":1}`
-	_, err := Params([]byte(`{"kv_transfer_params":` + good + `}`))
+	_, err := read(`{"kv_transfer_params":` + good + `}`)
 	require.NoError(t, err)
 	for _, bad := range []string{
 		`null`, `{}`, `[]`, `"x"`, `true`,
 		replace(good, `"do_remote_prefill":true`, `"do_remote_prefill":false`), replace(good, `"do_remote_decode":false`, `"do_remote_decode":true`),
 		replace(good, `"e"`, `""`), replace(good, `"e"`, `null`), replace(good, `"h"`, `null`), replace(good, `"r"`, `null`), replace(good, `:1}`, `:0}`), replace(good, `:1}`, `:70000}`),
 		replace(good, `:1}`, `:"1"}`), replace(good, `[[1]]`, `null`), replace(good, `[[1]]`, `"x"`),
+		replace(good, `[[1]]`, `[[1],2]`), replace(good, `[[1]]`, `[1,[2]]`), replace(good, `[[1]]`, `[[[1]]]`), replace(good, `[[1]]`, `[["1"]]`), replace(good, `[[1]]`, `[[-1]]`),
+		replace(good, `[[1]]`, `[[1.5]]`), replace(good, `[[1]]`, `[[null]]`), replace(good, `[[1]]`, `{"a":1}`), replace(good, `[[1]]`, `[[1]],"tp_size":"1"`), replace(good, `[[1]]`, `[[1]],"tp_size":0`),
 	} {
-		_, err := Params([]byte(`{"kv_transfer_params":` + bad + `}`))
-		require.ErrorIs(t, err, ErrNoParams, bad)
+		_, err := read(`{"kv_transfer_params":` + bad + `}`)
+		require.True(t, ErrNoParams(err), bad)
 	}
-	_, err = Params([]byte(`<html>`))
+	_, err = read(`<html>`)
 	require.Error(t, err)
-	require.NotErrorIs(t, err, ErrNoParams, "an answer that is no JSON is a broken prefill")
+	require.False(t, ErrNoParams(err), "an answer that is no JSON is a broken prefill")
+}
+
+func read(answer string) (Given, error) {
+	var r Reader
+	return r.Read([]byte(answer))
 }
 
 func TestClean_removesWhatSteersTransfers(t *testing.T) {

@@ -2,8 +2,6 @@ package handoff
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/nomad-vllm/nomad-vllm/router/body"
@@ -59,53 +57,4 @@ func (x *NIXL) PrefillBody(into *body.Pieces, ep Endpoint, o *body.Object) {
 // which are copied.
 func (x *NIXL) DecodeBody(into *body.Pieces, o *body.Object, params json.RawMessage) {
 	o.Splice(into, body.Edit{Key: keyParams, Value: params})
-}
-
-// ErrNoParams is wrapped by what Params returns for an answer that is in order
-// but hands nothing over: the prefill has no connector, or finished otherwise.
-var ErrNoParams = errors.New("no usable " + keyParams)
-
-// Params takes kv_transfer_params out of leg 1's answer, as written, after
-// checking the parts without which vLLM's decode hangs or dies.
-func Params(answer []byte) (json.RawMessage, error) {
-	o, err := body.Parse(answer)
-	if err != nil {
-		return nil, fmt.Errorf("read prefill's answer: %w", err)
-	}
-	raw := o.Get(keyParams)
-	if raw == nil || string(raw) == "null" {
-		return nil, fmt.Errorf("%w: absent or null; does the prefill run with a KV connector?", ErrNoParams)
-	}
-	var p struct {
-		DoRemotePrefill bool              `json:"do_remote_prefill"`
-		DoRemoteDecode  bool              `json:"do_remote_decode"`
-		EngineID        string            `json:"remote_engine_id"`
-		Host            string            `json:"remote_host"`
-		Port            int               `json:"remote_port"`
-		RequestID       string            `json:"remote_request_id"`
-		BlockIDs        []json.RawMessage `json:"remote_block_ids"`
-	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return nil, fmt.Errorf("%w: of another shape than NIXL's", ErrNoParams)
-	}
-	missing := ""
-	switch {
-	case !p.DoRemotePrefill:
-		missing = "do_remote_prefill is not true"
-	case p.DoRemoteDecode:
-		missing = "do_remote_decode is true as well" // both kill the engine
-	case p.EngineID == "":
-		missing = "remote_engine_id"
-	case p.Host == "":
-		missing = "remote_host"
-	case p.Port < 1 || p.Port > 65535:
-		missing = "remote_port"
-	case p.RequestID == "":
-		missing = "remote_request_id"
-	case p.BlockIDs == nil:
-		missing = "remote_block_ids"
-	default:
-		return raw, nil
-	}
-	return nil, fmt.Errorf("%w: %s", ErrNoParams, missing)
 }

@@ -3,6 +3,7 @@ package metrics
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 )
 
 // Metrics holds the router's instruments.
@@ -21,7 +23,13 @@ type Metrics struct {
 	first    *prometheus.HistogramVec
 	retries  *prometheus.CounterVec
 	streams  *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	suspects *prometheus.CounterVec
 	active   prometheus.Gauge
+
+	known  sync.Map // outcome -> prometheus.Counter: looking labels up costs more than counting
+	path   map[pd.Path]timers
+	perLeg map[string]prometheus.Observer
 }
 
 // buckets span a cached prefix (a few ms) to a long answer (minutes), in seconds.
@@ -49,16 +57,39 @@ func New(view func() View) *Metrics {
 			Name: "pd_router_retries_total", Help: "Further tries after a failed leg.",
 		}, []string{"leg"}),
 		streams: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pd_router_stream_failures_total", Help: "Streams with status 200 that failed: error (an error event before any token), empty (ended without a token), cut (broke off after one).",
+			Name: "pd_router_stream_failures_total", Help: "Streams with status 200 that failed: error (an error event before any token), empty (ended without a token), aborted (finish_reason abort before any token), cut (broke off after one), late_error (an error event after one, passed on).",
 		}, []string{"kind"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pd_router_handoffs_refused_total", Help: "Answers of prefills whose kv_transfer_params were not passed on: absent, shape (a decode would die of it), request (another request's), engine or address (not the prefill's own), late (its lease was over).",
+		}, []string{"reason"}),
+		suspects: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pd_router_suspect_answers_total", Help: "Answers 401, 403 or 404 of a prefill upon which another was asked: its own settings may be wrong.",
+		}, []string{"code"}),
 		active: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pd_router_requests_in_flight", Help: "Requests being served now.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.active,
+	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.refused, m.suspects, m.active,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &instances{view: view})
 	m.zero()
+	m.perLeg, m.path = map[string]prometheus.Observer{}, map[pd.Path]timers{}
+	for _, leg := range []string{LegPrefill, LegDecode, LegLocal} {
+		m.perLeg[leg] = m.leg.WithLabelValues(leg)
+	}
+	for _, p := range []pd.Path{"", pd.PathDisaggregated, pd.PathLocal} {
+		m.path[p] = timers{all: m.duration.WithLabelValues(string(p)), first: m.first.WithLabelValues(string(p))}
+	}
 	return m
+}
+
+// timers are the histograms of one path.
+type timers struct{ all, first prometheus.Observer }
+
+// outcome is how a request ended, as its counter's labels.
+type outcome struct {
+	path   pd.Path
+	reason pd.Reason
+	code   int
 }
 
 // zero exports what has not happened yet: a rate over a series that first
@@ -72,7 +103,10 @@ func (m *Metrics) zero() {
 		m.retries.WithLabelValues(leg)
 		m.leg.WithLabelValues(leg)
 	}
-	for _, kind := range []string{StreamError, StreamEmpty, StreamCut} {
+	for _, why := range handoff.Refusals() {
+		m.refused.WithLabelValues(string(why))
+	}
+	for _, kind := range []string{StreamError, StreamEmpty, StreamAborted, StreamCut, StreamLateError} {
 		m.streams.WithLabelValues(kind)
 	}
 }
@@ -89,6 +123,9 @@ const (
 	StreamError = "error"
 	StreamEmpty = "empty"
 	StreamCut   = "cut"
+	// StreamAborted is not only of streams: an answer that its server gave up.
+	StreamAborted   = "aborted"
+	StreamLateError = "late_error"
 )
 
 // Begin counts a request in, End out.
@@ -99,18 +136,23 @@ func (m *Metrics) End() { m.active.Dec() }
 
 // Request counts one finished request.
 func (m *Metrics) Request(path pd.Path, reason pd.Reason, code int, took time.Duration) {
-	m.requests.WithLabelValues(string(path), string(reason), strconv.Itoa(code)).Inc()
-	m.duration.WithLabelValues(string(path)).Observe(took.Seconds())
+	o := outcome{path, reason, code}
+	counter, ok := m.known.Load(o)
+	if !ok {
+		counter, _ = m.known.LoadOrStore(o, m.requests.WithLabelValues(string(path), string(reason), strconv.Itoa(code)))
+	}
+	counter.(prometheus.Counter).Inc()
+	m.path[path].all.Observe(took.Seconds())
 }
 
 // Leg records how long one leg took.
 func (m *Metrics) Leg(leg string, took time.Duration) {
-	m.leg.WithLabelValues(leg).Observe(took.Seconds())
+	m.perLeg[leg].Observe(took.Seconds())
 }
 
 // FirstToken records the time to a stream's first token.
 func (m *Metrics) FirstToken(path pd.Path, took time.Duration) {
-	m.first.WithLabelValues(string(path)).Observe(took.Seconds())
+	m.path[path].first.Observe(took.Seconds())
 }
 
 // Retry counts one further try of a leg.
@@ -118,6 +160,12 @@ func (m *Metrics) Retry(leg string) { m.retries.WithLabelValues(leg).Inc() }
 
 // StreamFailure counts a stream that failed under status 200.
 func (m *Metrics) StreamFailure(kind string) { m.streams.WithLabelValues(kind).Inc() }
+
+// Refused counts a handoff that was not passed on.
+func (m *Metrics) Refused(why handoff.Refusal) { m.refused.WithLabelValues(string(why)).Inc() }
+
+// Suspect counts an answer that may be the instance's own fault.
+func (m *Metrics) Suspect(code int) { m.suspects.WithLabelValues(strconv.Itoa(code)).Inc() }
 
 // Handler serves the metrics in Prometheus' text format.
 func (m *Metrics) Handler() http.Handler {

@@ -19,6 +19,9 @@ const (
 	// Empty: the stream ended before any token. vLLM ends a completion whose
 	// KV load failed like this, with status 200 and no error.
 	Empty
+	// Aborted: the server gave the answer up before any token, which is what
+	// one that is being stopped does.
+	Aborted
 )
 
 // maxHeld bounds what Gate holds back; a stream that has said so much without
@@ -91,6 +94,9 @@ func judge(line []byte) (v Verdict, done bool) {
 		return Failed, true
 	}
 	for _, c := range event.Choices {
+		if c.FinishReason != nil && *c.FinishReason == "abort" {
+			return Aborted, true
+		}
 		// Chat opens with a chunk that only announces the role, before the
 		// engine has done anything.
 		announces := c.Delta != nil && c.Delta.Role != "" && c.FinishReason == nil && emptyText(c.Delta.Content)

@@ -28,6 +28,8 @@ func TestGate_verdicts(t *testing.T) {
 		"completion":            {blank + blank + done, Token},
 		"role carries text":     {strings.Replace(role, `""`, `"x"`, 1) + done, Token},
 		"ends at once":          {role + `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n" + done, Token},
+		"aborted":               {role + `data: {"choices":[{"index":0,"delta":{},"finish_reason":"abort"}]}` + "\n\n" + done, Aborted},
+		"aborted later":         {token + `data: {"choices":[{"index":0,"delta":{},"finish_reason":"abort"}]}` + "\n\n" + done, Token},
 		"error first":           {role + failed + done, Failed},
 		"error later":           {role + token + failed + done, Token},
 		"client's error":        {role + strings.Replace(failed, "500", "400", 1) + done, Token},

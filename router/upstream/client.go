@@ -209,7 +209,7 @@ func (c *Client) dial(ctx context.Context, h *host, deadline time.Time) (*conn, 
 	if err != nil {
 		return nil, err
 	}
-	cn := &conn{nc: nc, host: h}
+	cn := &conn{nc: nc, host: h, opened: time.Now()}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if cn.raw, err = tcp.SyscallConn(); err != nil {
 			_ = nc.Close()

@@ -18,6 +18,7 @@ type conn struct {
 	raw  syscall.RawConn // of the TCP socket; nil if it has none
 	host *host
 
+	opened    time.Time // when it was dialed
 	reused    bool      // it has carried a request before
 	idleSince time.Time // while in the pool
 	timed     bool      // a deadline is set
@@ -25,6 +26,11 @@ type conn struct {
 	answered  uint64    // of these, the bytes of requests that were answered
 	pieces    [][]byte  // room for a vectored write
 	vector    net.Buffers
+
+	// For quiet, made once so that looking costs no garbage.
+	peek   func(fd uintptr) bool
+	glance [1]byte
+	silent bool
 }
 
 func (cn *conn) close() { _ = cn.nc.Close() }

@@ -27,6 +27,8 @@ type Response struct {
 	Header Header
 	// Length of the body in bytes, -1 if only its end will tell.
 	Length int64
+	// Connected is when the connection that it came over was opened.
+	Connected time.Time
 
 	cn    *conn
 	stop  func() bool // ends the watch over the request's context
@@ -43,7 +45,7 @@ type Response struct {
 
 // readResponse reads the head of the response to a request of the given method.
 func readResponse(cn *conn, method string, maxHead int) (*Response, error) {
-	r := &Response{cn: cn, lent: cn.host.heads.get()}
+	r := &Response{cn: cn, lent: cn.host.heads.get(), Connected: cn.opened}
 	err := r.readHead(method, maxHead)
 	if err != nil {
 		r.giveBack()

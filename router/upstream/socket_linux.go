@@ -14,16 +14,17 @@ func (cn *conn) quiet() bool {
 	if cn.raw == nil {
 		return true
 	}
-	silent := false
-	err := cn.raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	if cn.peek == nil {
 		_, secure := cn.nc.(*tls.Conn)
-		// TLS speaks for itself: session tickets may lie there.
-		silent = err == syscall.EAGAIN || secure && n > 0
-		return true
-	})
-	return err == nil && silent
+		cn.peek = func(fd uintptr) bool {
+			n, _, err := syscall.Recvfrom(int(fd), cn.glance[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			// TLS speaks for itself: session tickets may lie there.
+			cn.silent = err == syscall.EAGAIN || secure && n > 0
+			return true
+		}
+	}
+	cn.silent = false
+	return cn.raw.Read(cn.peek) == nil && cn.silent
 }
 
 // acknowledged is how many bytes the server's system has confirmed since the
