@@ -1,10 +1,15 @@
 package driver
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/nomad/helper/pluginutils/hclutils"
 	"github.com/hashicorp/nomad/plugins/base"
@@ -292,4 +297,23 @@ func TestFingerprint_comesAtOnceAndEndsWithItsContext(t *testing.T) {
 	cancel()
 	_, ok := <-ch
 	require.False(t, ok)
+}
+
+func TestFingerprint_looksAgainSoonForAMissingEngine(t *testing.T) {
+	engine := filepath.Join(t.TempDir(), "vllm")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		d := New(ctx, nullLog())
+		d.cfg.Command = engine
+		ch, err := d.Fingerprint(ctx)
+		require.NoError(t, err)
+		start := time.Now()
+		require.EqualValues(t, "unhealthy", (<-ch).Health)
+		require.NoError(t, os.WriteFile(engine, nil, 0o755))
+		require.EqualValues(t, "healthy", (<-ch).Health)
+		require.Equal(t, missingPeriod, time.Since(start))
+		<-ch
+		require.Equal(t, missingPeriod+fingerprintPeriod, time.Since(start))
+	})
 }

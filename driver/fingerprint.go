@@ -16,7 +16,10 @@ import (
 
 const (
 	fingerprintPeriod = 30 * time.Second
-	pluginName        = "nomad-driver-vllm" // of the binary, as an agent's config has it
+	// missingPeriod is how often a node without its engine is looked at: what
+	// was mended takes tasks again within seconds.
+	missingPeriod = 3 * time.Second
+	pluginName    = "nomad-driver-vllm" // of the binary, as an agent's config has it
 )
 
 // Fingerprint implements drivers.DriverPlugin.
@@ -24,10 +27,17 @@ func (d *Driver) Fingerprint(ctx context.Context) (<-chan *drivers.Fingerprint, 
 	ch := make(chan *drivers.Fingerprint)
 	go func() {
 		defer close(ch)
-		tick := time.NewTicker(fingerprintPeriod)
-		defer tick.Stop()
+		next := time.NewTimer(0)
+		defer next.Stop()
 		sent := map[string]bool{}
 		for {
+			select {
+			case <-next.C:
+			case <-ctx.Done():
+				return
+			case <-d.ctx.Done():
+				return
+			}
 			f := d.fingerprint()
 			withdraw(f.Attributes, sent)
 			select {
@@ -37,16 +47,17 @@ func (d *Driver) Fingerprint(ctx context.Context) (<-chan *drivers.Fingerprint, 
 			case <-d.ctx.Done():
 				return
 			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			case <-d.ctx.Done():
-				return
-			}
+			next.Reset(periodAfter(f.Health))
 		}
 	}()
 	return ch, nil
+}
+
+func periodAfter(h drivers.HealthState) time.Duration {
+	if h == drivers.HealthStateUnhealthy {
+		return missingPeriod
+	}
+	return fingerprintPeriod
 }
 
 // withdraw takes back what was sent earlier and is no longer there: a node
