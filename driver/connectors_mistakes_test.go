@@ -15,12 +15,13 @@ func lmcacheWith(change func(*LMCache)) KVTransfer {
 	return KVTransfer{Connector: vllm.LMCacheConnectorV1, LMCache: l}
 }
 
-func TestConnectors_mistakesAreNamedWithTheWayOut(t *testing.T) {
+// connectorMistakes are mistakes in a kv_transfer block, by what is said of them.
+func connectorMistakes() map[string]situation {
 	nixl := KVTransfer{Connector: vllm.NixlConnector, SideChannelPort: "nixl"}
 	storeWith := func(m MooncakeStore) KVTransfer {
 		return KVTransfer{Connector: vllm.MooncakeStoreConnector, MooncakeStore: &m}
 	}
-	for want, s := range map[string]situation{
+	return map[string]situation{
 		`kv_transfer.kv_buffer_size "big": want a size such as "1GiB"`:                                                                                   cluster("decode", KVTransfer{Connector: vllm.NixlConnector, SideChannelPort: "nixl", KVBufferSize: "big"}),
 		`kv_transfer.engine_id: not set; NixlPushConnector needs a name`:                                                                                 cluster("prefill", KVTransfer{Connector: vllm.NixlPushConnector, SideChannelPort: "nixl"}),
 		`kv_transfer.lmcache: NixlConnector does not read it (it is for LMCacheConnectorV1)`:                                                             cluster("decode", KVTransfer{Connector: vllm.NixlConnector, SideChannelPort: "nixl", LMCache: &LMCache{}}),
@@ -37,7 +38,7 @@ func TestConnectors_mistakesAreNamedWithTheWayOut(t *testing.T) {
 		`kv_transfer.lmcache_mp.port: not set`:                                                                                                           cluster("both", KVTransfer{Connector: vllm.LMCacheMPConnector}),
 		`kv_transfer.lmcache_mp.heartbeat "1": want a duration`:                                                                                          cluster("both", KVTransfer{Connector: vllm.LMCacheMPConnector, LMCacheMP: &LMCacheMP{Port: "lmcache", Heartbeat: "1"}}),
 		`MultiConnector without connectors; add part`:                                                                                                    cluster("both", KVTransfer{Connector: vllm.MultiConnector}),
-		`kv_transfer.part: NixlConnector twice`:                                                                                                          cluster("decode", KVTransfer{Connector: vllm.MultiConnector, Parts: []KVTransfer{nixl, nixl}}),
+		`kv_transfer.part: NixlConnector twice; both would read the same environment`:                                                                    cluster("decode", KVTransfer{Connector: vllm.MultiConnector, Parts: []KVTransfer{nixl, nixl}}),
 		`a MultiConnector inside a MultiConnector`:                                                                                                       cluster("decode", KVTransfer{Connector: vllm.MultiConnector, Parts: []KVTransfer{{Connector: vllm.MultiConnector}}}),
 		`kv_transfer.part.engine_id "x": vLLM gives its parts the whole's`:                                                                               cluster("decode", KVTransfer{Connector: vllm.MultiConnector, Parts: []KVTransfer{{Connector: vllm.MooncakeConnector, EngineID: "x"}}}),
 		`kv_transfer.lmcache: nothing hands KV over from kv_producer`:                                                                                    cluster("prefill", KVTransfer{Connector: vllm.LMCacheConnectorV1}),
@@ -64,7 +65,11 @@ func TestConnectors_mistakesAreNamedWithTheWayOut(t *testing.T) {
 		`LMCache file "local/x.yaml": not found`:                                                                                 broughtBy("local/x.yaml", broughtFile{Err: errNotFound{}}),
 		`LMCache file "local/x.yaml": LMCache 0.5.3 ignores the key nixl_role; write pd_role`:                                    broughtBy("local/x.yaml", broughtFile{Content: []byte("nixl_role: sender")}),
 		`kv_transfer.mooncake_store.mode "embedded": LMCache does not read it`:                                                   cluster("decode", KVTransfer{Connector: vllm.LMCacheConnectorV1, LMCache: &LMCache{Version: "0.5.3"}, MooncakeStore: &MooncakeStore{MasterServerAddress: "m:1", Mode: "embedded"}}),
-	} {
+	}
+}
+
+func TestConnectors_mistakesAreNamedWithTheWayOut(t *testing.T) {
+	for want, s := range connectorMistakes() {
 		t.Run(want, func(t *testing.T) {
 			_, err := newPlan(s)
 			require.ErrorContains(t, err, want)

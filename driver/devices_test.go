@@ -63,6 +63,9 @@ func TestGPUIndex_saysWhatItCannotRead(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "0000:17:00.0"), 0o755))
 	_, err := gpuIndex(dir)
 	require.ErrorContains(t, err, "describe GPU")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "0000:17:00.0", "information"), []byte("Model: H200\n"), 0o644))
+	_, err = gpuIndex(dir)
+	require.ErrorContains(t, err, `0000:17:00.0/information has no line "GPU UUID:"`)
 	_, err = parseSMI("Failed to initialize NVML\n")
 	require.ErrorContains(t, err, "want index, uuid")
 }

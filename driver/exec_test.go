@@ -46,6 +46,17 @@ func TestExec_unknownCommandIs127(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 127, res.ExitResult.ExitCode)
 	require.Contains(t, string(res.Stderr), `command "no-such-command": not found on PATH`)
+	_, err = d.ExecTask(k.ID, nil, soon)
+	require.ErrorContains(t, err, "exec: no command")
+}
+
+func TestExec_intoATaskThatHasEnded(t *testing.T) {
+	d := newDriver(t, driver.Config{})
+	k := newTask(t, "exit:1")
+	k.start(d)
+	k.wait(d)
+	_, err := d.ExecTask(k.ID, []string{"true"}, soon)
+	require.ErrorContains(t, err, "exec: task vllm has ended: nothing can run beside it any more")
 }
 
 func TestExec_streams(t *testing.T) {

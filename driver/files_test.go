@@ -66,7 +66,7 @@ func TestReadBrought_staysInTheTasksDirectory(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"../outside": "not in the task's directory", filepath.Join(dir, "outside"): "not in the task's directory",
-		"link": "escapes", "fifo": "not a regular file", "local": "not a regular file", "missing": "no such file", "big": "larger than",
+		"link": "escapes", "fifo": "not a regular file", "local": "not a regular file", "missing": "no such file", "big": "larger than 1048576 bytes",
 	} {
 		require.ErrorContains(t, read(path).Err, want, path)
 	}

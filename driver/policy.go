@@ -25,7 +25,7 @@ func (c Config) validatePolicy() error {
 	var errs []error
 	for _, p := range c.AllowCommands {
 		if _, err := filepath.Match(p, ""); err != nil || !filepath.IsAbs(p) {
-			errs = append(errs, fmt.Errorf(`allow_commands has %q: want an absolute path, "*" standing for a part of one directory's or file's name`, p))
+			errs = append(errs, fmt.Errorf(`allow_commands has %q: want a full path, "*" standing for a part of one directory's or file's name`, p))
 		}
 	}
 	for _, f := range c.DenyArgs {
@@ -46,6 +46,7 @@ func (c Config) validatePolicy() error {
 func (b *builder) forbidden() {
 	for _, denied := range b.DenyArgs {
 		if arg, found := spelled(b.plan.Argv[2:], strings.ReplaceAll(denied, "_", "-")); found {
+			arg, _, _ = strings.Cut(arg, "=") // its value may be secret
 			b.fail(fmt.Errorf("%q on the command line: this node's operator forbids %s (deny_args in the plugin's config); remove it from args, or the setting that it follows from",
 				arg, denied))
 		}

@@ -146,7 +146,8 @@ func TestPlan_deniedArgsAreFoundWhereverTheyComeFrom(t *testing.T) {
 		"as a value":       {deny("--trust-remote-code"), func(s *situation) { s.Task.Args = []string{"--seed", "--trust-remote-code"} }, "forbids --trust-remote-code"},
 		"as the model":     {deny("--trust-remote-code"), func(s *situation) { s.Task.Model = "--trust-remote-code" }, "forbids --trust-remote-code"},
 		"in pieces":        {deny("--hf-overrides"), func(s *situation) { s.Task.Args = []string{"--hf_overrides.auto_map.x", "y"} }, "forbids --hf-overrides"},
-		"by its short one": {deny("--speculative-config"), func(s *situation) { s.Task.Args = []string{"-sc.model=x"} }, `"-sc.model=x" on the command line`},
+		"by its short one": {deny("--speculative-config"), func(s *situation) { s.Task.Args = []string{"-sc.model=x"} }, `"-sc.model" on the command line`},
+		"with a secret":    {deny("--api-key"), func(s *situation) { s.Task.Args = []string{"--api-key=hush"} }, `"--api-key" on the command line`},
 		"by a setting": {deny("--tensor-parallel-size"), func(s *situation) { s.Task.TensorParallelSize, s.GPUs = 2, gpus{2, "0,1"} },
 			`remove it from args, or the setting that it follows from`},
 		"in a file": {deny("--trust-remote-code"), func(s *situation) { s.Task.Args = []string{"--config", "local/vllm.yaml"} },
@@ -204,7 +205,7 @@ func TestConfig_policyThatCouldNeverMatchIsRefused(t *testing.T) {
 	c.DenyEnv = []string{"PYTHON*", "", "A=b", "[x"}
 	err := c.validate()
 	for _, want := range []string{
-		`allow_commands has "vllm": want an absolute path`, `allow_commands has "/opt/[x"`,
+		`allow_commands has "vllm": want a full path`, `allow_commands has "/opt/[x"`,
 		`deny_args has "trust-remote-code": want a whole long flag`, `deny_args has "-q"`, `deny_args has "--hf-overrides.x"`, `deny_args has "--seed=1"`, `deny_args has "--"`,
 		`deny_env has "": want a variable's name`, `deny_env has "A=b"`, `deny_env has "[x"`,
 	} {

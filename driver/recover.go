@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
 
@@ -51,8 +52,12 @@ func decodeState(t *drivers.TaskHandle) (taskState, error) {
 	if s.Version != stateVersion {
 		return taskState{}, fmt.Errorf("state has version %d: this driver reads version %d", s.Version, stateVersion)
 	}
-	if s.Dir == "" || s.Started.Shim.PID <= 1 || s.Started.Task.PID <= 1 || s.Started.Boot == "" {
-		return taskState{}, errors.New("state lacks a directory, a process or a boot id")
+	// The directory is removed with the task, so it must be one of ours.
+	if !filepath.IsAbs(s.Dir) || filepath.Base(s.Dir) != stateName(t.Config.ID) {
+		return taskState{}, fmt.Errorf("state has directory %q: not that of task %s", s.Dir, t.Config.ID)
+	}
+	if s.Started.Shim.PID <= 1 || s.Started.Task.PID <= 1 || s.Started.Boot == "" {
+		return taskState{}, errors.New("state lacks a process or a boot id")
 	}
 	return s, nil
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -83,9 +85,11 @@ func TestRecover_staleProcessIDsAreNeverSignalled(t *testing.T) {
 			k := newTask(t, "serve")
 			h := drivers.NewTaskHandle(1)
 			h.Config, h.State = k.TaskConfig, drivers.TaskStateRunning
-			require.NoError(t, h.SetDriverState(&state{Version: 1, Dir: t.TempDir(), Started: started}))
+			require.NoError(t, h.SetDriverState(&state{Version: 1, Dir: filepath.Join(t.TempDir(), strings.ReplaceAll(k.ID, "/", "_")), Started: started}))
 			require.NoError(t, d.RecoverTask(h))
-			require.Error(t, k.wait(d).Err, "the task is lost, and that is said")
+			require.ErrorContains(t, k.wait(d).Err, map[bool]string{
+				true: "the machine was restarted while the task ran", false: "supervisor (process " + strconv.Itoa(pid) + ") was killed",
+			}[name == "another boot"])
 			require.NoError(t, d.StopTask(k.ID, 0, ""))
 			require.NoError(t, d.DestroyTask(k.ID, true))
 			require.NoError(t, syscall.Kill(pid, 0), "the bystander lives")
@@ -114,6 +118,10 @@ func TestRecover_refusesAStateOfWhichNothingIsLeft(t *testing.T) {
 	h.Config = k.TaskConfig
 	require.NoError(t, h.SetDriverState(&state{Version: 99}))
 	require.ErrorContains(t, d.RecoverTask(h), "state has version 99: this driver reads version 1")
+	require.NoError(t, h.SetDriverState(&state{Version: 1, Dir: "/"}))
+	require.ErrorContains(t, d.RecoverTask(h), `state has directory "/": not that of task `+k.ID)
+	require.NoError(t, h.SetDriverState(&state{Version: 1, Dir: "/x/" + strings.ReplaceAll(k.ID, "/", "_")}))
+	require.ErrorContains(t, d.RecoverTask(h), "state lacks a process or a boot id")
 	require.NoError(t, d.DestroyTask(k.ID, true), "Nomad's next step")
 }
 

@@ -34,7 +34,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 		return nil, nil, configError(err)
 	}
 	d.sweep(cfg, c)
-	d.event(c, "Starting: "+commandLine(p.Argv))
+	d.event(c, "Starting: "+commandLine(p.Argv, p.Env))
 	for _, note := range p.Notes {
 		d.event(c, note)
 	}
@@ -161,7 +161,7 @@ const allocStateDir = ".nomad-driver-vllm"
 // stateDir is the driver's own directory for a task. The ID ends in a suffix
 // that is new at every start.
 func stateDir(cfg Config, c *drivers.TaskConfig) string {
-	name := strings.ReplaceAll(c.ID, "/", "_")
+	name := stateName(c.ID)
 	if cfg.StateDir != "" {
 		return filepath.Join(cfg.StateDir, name)
 	}
@@ -177,6 +177,8 @@ func makeStateDir(dir string) error {
 	}
 	return err
 }
+
+func stateName(taskID string) string { return strings.ReplaceAll(taskID, "/", "_") }
 
 func envList(env map[string]string) []string {
 	var out []string

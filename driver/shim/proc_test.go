@@ -17,9 +17,14 @@ func TestParseStat_readsWhatAProcessCallsItself(t *testing.T) {
 }
 
 func TestParseStat_refusesGarbage(t *testing.T) {
-	for _, line := range []string{"", "12 (x", "12 (x) S 1 2", "12 (x) S a b c d e f g h i j k l m n o p q r s t u v"} {
+	for line, want := range map[string]string{
+		"":             `stat of process 12: no name in ""`,
+		"12 (x":        `stat of process 12: no name in "12 (x"`,
+		"12 (x) S 1 2": `stat of process 12: 3 fields in "12 (x) S 1 2"`,
+		"12 (x) S a b c d e f g h i j k l m n o p q r s t u v": "stat of process 12: field 4",
+	} {
 		_, err := parseStat(12, []byte(line))
-		require.ErrorContains(t, err, "stat of process 12", line)
+		require.ErrorContains(t, err, want, line)
 	}
 }
 

@@ -51,13 +51,20 @@ func ReadRecord(dir, taskID string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("read exit record: %w", err)
 	}
-	var r Record
-	if err := json.Unmarshal(b, &r); err != nil {
+	r, err := decodeRecord(b, taskID)
+	if err != nil {
 		return Record{}, fmt.Errorf("read exit record %s: %w", path, err)
 	}
+	return r, nil
+}
+
+func decodeRecord(b []byte, taskID string) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Record{}, err
+	}
 	if r.Version != recordVersion || r.TaskID != taskID {
-		return Record{}, fmt.Errorf("exit record %s is version %d of task %q: want version %d of %q",
-			path, r.Version, r.TaskID, recordVersion, taskID)
+		return Record{}, fmt.Errorf("version %d of task %q: want version %d of %q", r.Version, r.TaskID, recordVersion, taskID)
 	}
 	return r, nil
 }

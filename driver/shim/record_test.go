@@ -32,8 +32,8 @@ func TestReadRecord_takesNoOtherForIt(t *testing.T) {
 	_, err := ReadRecord(dir, "t")
 	require.ErrorIs(t, err, ErrNoRecord)
 	for text, want := range map[string]string{
-		`{"version":1,"task_id":"other"}`: `is version 1 of task "other": want version 1 of "t"`,
-		`{"version":9,"task_id":"t"}`:     `is version 9 of task "t"`,
+		`{"version":1,"task_id":"other"}`: `version 1 of task "other": want version 1 of "t"`,
+		`{"version":9,"task_id":"t"}`:     `version 9 of task "t"`,
 		`{"version":1,`:                   `unexpected end of JSON input`,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, recordFile), []byte(text), 0o600))

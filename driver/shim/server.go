@@ -156,9 +156,6 @@ func readRequest(conn *net.UnixConn) (request, []*os.File, error) {
 		if oobn > 0 {
 			files = append(files, parseFiles(oob[:oobn])...)
 		}
-		if err == nil && n == 0 {
-			err = errors.New("connection closed within the request")
-		}
 		if err != nil {
 			return request{}, files, fmt.Errorf("read request: %w", err)
 		}
