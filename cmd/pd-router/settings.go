@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router"
+	"github.com/nomad-vllm/nomad-vllm/router/choose"
 )
 
 // settings is what the command line and the environment say.
@@ -31,48 +31,6 @@ type settings struct {
 	router       router.Config
 }
 
-// addresses is a flag that may be given several times, or once with commas.
-type addresses []string
-
-func (a *addresses) String() string { return strings.Join(*a, ",") }
-
-func (a *addresses) Set(s string) error {
-	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			*a = append(*a, part)
-		}
-	}
-	return nil
-}
-
-// byteSize is a flag like 32MiB; a bare number is bytes.
-type byteSize int64
-
-func (b *byteSize) String() string {
-	if n := int64(*b); n > 0 && n%(1<<20) == 0 {
-		return strconv.FormatInt(n>>20, 10) + "MiB"
-	}
-	return strconv.FormatInt(int64(*b), 10)
-}
-
-func (b *byteSize) Set(s string) error {
-	factor := int64(1)
-	for _, unit := range []struct {
-		suffix string
-		factor int64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}} {
-		if n, ok := strings.CutSuffix(s, unit.suffix); ok {
-			s, factor = n, unit.factor
-		}
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
-	if err != nil || n < 0 || n > (1<<40)/factor {
-		return errors.New("want a size like 32MiB")
-	}
-	*b = byteSize(n * factor)
-	return nil
-}
-
 const usage = `Usage: pd-router [flags]
 
 Routes OpenAI requests to vLLM: the prompt to a prefill instance, the answer to
@@ -81,6 +39,7 @@ or from -prefill and -decode, which turn Consul off.
 
   pd-router -listen :8000
   pd-router -listen :8000 -prefill http://10.0.0.1:8100 -decode http://10.0.0.2:8200
+  pd-router -config router.hcl
 
 Flags:
 `
@@ -100,10 +59,12 @@ or cut requests off after -drain-timeout, 2 wrong settings.
 // every problem, one a line.
 func parse(args []string, getenv func(string) string, stderr io.Writer) (settings, error) {
 	var s settings
-	var apiKey string
+	var apiKey, config string
+	below := threshold(choose.DefaultThreshold)
 	maxBody := byteSize(router.DefaultMaxBody)
 	f := flag.NewFlagSet("pd-router", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
+	f.StringVar(&config, "config", "", "HCL `file` with settings; flags win over it")
 	f.StringVar(&s.listen, "listen", ":8000", "`address` to serve on, host:port")
 	f.StringVar(&s.consulAddr, "consul-addr", "", "`address` of Consul's HTTP API (default CONSUL_HTTP_ADDR, else 127.0.0.1:8500)")
 	f.Var(&s.services, "consul-service", "`name` that instances register under; may be given several times (default \""+pd.DefaultService+"\")")
@@ -113,6 +74,14 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.IntVar(&s.router.PrefillTries, "prefill-tries", router.DefaultPrefillTries, "prefills tried for a request before it is served by a decode alone")
 	f.DurationVar(&s.router.PrefillTimeout, "prefill-timeout", router.DefaultPrefillTimeout, "longest time for a prefill to answer")
 	f.DurationVar(&s.router.DialTimeout, "dial-timeout", router.DefaultDialTimeout, "longest time to connect to an instance")
+	f.Var(policy{&s.router.Choose.Prefill}, "prefill-policy", "how a prefill is chosen, a `policy`: "+policies())
+	f.Var(policy{&s.router.Choose.Decode}, "decode-policy", "how a decode is chosen, a `policy` as above")
+	f.Var(&below, "local-below", "prompts of which less than this `size` must be computed are not worth a handoff; 0: all are, learn: by measured times")
+	f.IntVar(&s.router.Breaker.Failures, "breaker-failures", 5, "failures in a row after which an instance is kept away from")
+	f.DurationVar(&s.router.Breaker.Open, "breaker-open", 5*time.Second, "for how long the first time; it doubles with each time in a row")
+	f.DurationVar(&s.router.Breaker.MaxOpen, "breaker-max-open", time.Minute, "for how long at most")
+	f.Float64Var(&s.router.Breaker.MaxEjected, "breaker-max-ejected", 0.5, "largest `share` of a pool that is kept away from at once; one instance is always left")
+	f.DurationVar(&s.router.Choose.SlowStart, "slow-start", 30*time.Second, "time in which a new instance comes to its full share")
 	f.StringVar(&apiKey, "upstream-api-key", "", "`key` sent to the instances instead of the client's own (default: the client's is passed on)")
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "longest time to finish requests in flight after SIGTERM or SIGINT")
 	f.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
@@ -127,11 +96,16 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 		}
 		return s, err
 	}
+	if config != "" {
+		if err := readFile(config, f); err != nil {
+			return s, err
+		}
+	}
 	if apiKey == "" {
 		apiKey = getenv("PD_ROUTER_UPSTREAM_API_KEY")
 	}
 	s.router.UpstreamAPIKey = router.NewSecret(apiKey)
-	s.router.MaxBody = int64(maxBody)
+	s.router.MaxBody, s.router.LocalBelow = int64(maxBody), int(below)
 	return s, s.validate(f)
 }
 
@@ -162,6 +136,14 @@ func spread(args []string) []string {
 		}
 	}
 	return out
+}
+
+func policies() string {
+	var names []string
+	for _, p := range choose.Policies() {
+		names = append(names, string(p))
+	}
+	return strings.Join(names, ", ")
 }
 
 // validate reports every problem at once.

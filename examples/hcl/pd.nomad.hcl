@@ -58,6 +58,12 @@ variable "router_port" {
   default     = 8000
 }
 
+variable "local_below" {
+  description = "Prompts of which less than this must be computed are served by a decode alone. \"0\" hands every prompt over, so that a first try shows a handoff; \"1KiB\" or \"learn\" is better in production."
+  type        = string
+  default     = "0"
+}
+
 job "pd" {
   type        = "service"
   datacenters = ["*"]
@@ -440,6 +446,7 @@ job "pd" {
         args = [
           "-listen", "${NOMAD_ADDR_http}",
           "-consul-service", "vllm",
+          "-local-below", var.local_below,
           "-drain-timeout", "25s", # shorter than kill_timeout
         ]
       }

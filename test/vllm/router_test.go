@@ -20,7 +20,7 @@ func startRouter(t *testing.T, command string, prefill, decode *server) *server 
 	addr := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
 	s := &server{
 		name: "router", url: "http://" + addr, log: filepath.Join(t.TempDir(), "router.log"),
-		cmd: exec.Command(command, "-listen", addr, "-prefill", prefill.url, "-decode", decode.url),
+		cmd: exec.Command(command, "-listen", addr, "-prefill", prefill.url, "-decode", decode.url, "-local-below", "0"),
 	}
 	s.start(t)
 	s.waitHealthy(t, 20*time.Second)

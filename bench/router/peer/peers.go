@@ -132,7 +132,8 @@ func Ours(name, bin string, flags ...string) (Peer, error) {
 	}
 	return Peer{Name: name, Version: built(info),
 		command: func(port int, at engine.Addresses, _ string) ([]string, error) {
-			argv := []string{bin, "-listen", "127.0.0.1:" + strconv.Itoa(port)}
+			// The short prompts of the bench are handed over as well, as the others do.
+			argv := []string{bin, "-listen", "127.0.0.1:" + strconv.Itoa(port), "-local-below", "0"}
 			for n := range at.Prefill {
 				argv = append(argv, "-prefill", "http://"+at.Prefill[n], "-decode", "http://"+at.Decode[n])
 			}
