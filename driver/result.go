@@ -22,7 +22,6 @@ type outcome struct {
 const (
 	noteLines = 3
 	noteBytes = 600
-	noteLine  = 300
 
 	signalBase = 128
 )
@@ -92,8 +91,7 @@ func failureNote(o outcome) string {
 	}
 	if o.Cause != nil {
 		if f, ok := enginelog.Explain(o.Cause.ID); ok {
-			return fmt.Sprintf("Ended unasked after %s (%s): %s. To do: %s. (%s in docs/failures-driver.md.) The log says: %s",
-				ran(o), how(o), f.What, f.Change, f.ID, strings.ToValidUTF8(o.Cause.Line[:min(len(o.Cause.Line), noteLine)], "?"))
+			return fmt.Sprintf("Ended unasked after %s (%s): %s", ran(o), how(o), f.Advice(o.Cause.Line))
 		}
 	}
 	tail := o.Tail[max(0, len(o.Tail)-noteLines):]

@@ -37,11 +37,16 @@ func (n *notes) line(text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	n.clues.Line(text, now)
-	told := n.story.Line(text, now)
-	if told == "" {
-		return
+	if f := n.clues.Line(text, now); f != nil {
+		n.add("Warning: "+f.Advice(text), now)
 	}
+	if told := n.story.Line(text, now); told != "" {
+		n.add(told, now)
+	}
+}
+
+// add is called with the lock held.
+func (n *notes) add(told string, now time.Time) {
 	n.list = append(n.list, Note{Seq: len(n.list) + 1, At: now, Text: told})
 	close(n.changed)
 	n.changed = make(chan struct{})
