@@ -56,6 +56,17 @@ type Config struct {
 	// PrefillTimeout bounds leg 1, default 2 min: a prefill that hangs must
 	// not hold its requests for ever.
 	PrefillTimeout time.Duration
+	// FirstTokenTimeout bounds the time until a decode's stream has its first
+	// token, default 5 min: it may have to wait for room. AnswerTimeout bounds
+	// an answer that is no stream, default 30 min; nothing is heard of it before
+	// it is whole.
+	FirstTokenTimeout, AnswerTimeout time.Duration
+	// StallTimeout is how long a stream may stand still after its first token,
+	// default 1 min. vLLM's API process can outlive its engine and say nothing.
+	StallTimeout time.Duration
+	// NoFallback fails requests whose handoff failed for good, or for which
+	// there is no prefill, instead of having a decode serve them alone.
+	NoFallback bool
 	// DialTimeout bounds connecting to an instance, default 2 s.
 	DialTimeout time.Duration
 	// Choose says how instances are chosen; its zero value is the default.
@@ -77,6 +88,10 @@ const (
 	DefaultPrefillTries   = 3
 	DefaultPrefillTimeout = 2 * time.Minute
 	DefaultDialTimeout    = 2 * time.Second
+
+	DefaultFirstTokenTimeout = 5 * time.Minute
+	DefaultAnswerTimeout     = 30 * time.Minute
+	DefaultStallTimeout      = time.Minute
 )
 
 // complete fills in the defaults.
@@ -90,8 +105,16 @@ func (c *Config) complete() {
 	if c.PrefillTimeout == 0 {
 		c.PrefillTimeout = DefaultPrefillTimeout
 	}
-	if c.DialTimeout == 0 {
-		c.DialTimeout = DefaultDialTimeout
+	for _, d := range []struct {
+		value *time.Duration
+		def   time.Duration
+	}{
+		{&c.DialTimeout, DefaultDialTimeout}, {&c.FirstTokenTimeout, DefaultFirstTokenTimeout},
+		{&c.AnswerTimeout, DefaultAnswerTimeout}, {&c.StallTimeout, DefaultStallTimeout},
+	} {
+		if *d.value == 0 {
+			*d.value = d.def
+		}
 	}
 }
 
@@ -106,6 +129,14 @@ func (c *Config) Validate() error {
 	atLeast("largest request body", c.MaxBody == 0 || c.MaxBody >= 1024, c.MaxBody, "1024 bytes")
 	atLeast("prefill tries", c.PrefillTries >= 0, c.PrefillTries, 1)
 	atLeast("prefill timeout", c.PrefillTimeout == 0 || c.PrefillTimeout >= 10*time.Millisecond, c.PrefillTimeout, "10ms")
-	atLeast("dial timeout", c.DialTimeout == 0 || c.DialTimeout >= 10*time.Millisecond, c.DialTimeout, "10ms")
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"dial timeout", c.DialTimeout}, {"first token timeout", c.FirstTokenTimeout},
+		{"answer timeout", c.AnswerTimeout}, {"stall timeout", c.StallTimeout},
+	} {
+		atLeast(d.name, d.value == 0 || d.value >= 10*time.Millisecond, d.value, "10ms")
+	}
 	return errors.Join(errs...)
 }

@@ -104,9 +104,13 @@ func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, e
 // legTwo asks one decode and reads a stream up to its first token.
 func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker.Outcome)) (*answer, error) {
 	started := time.Now()
-	resp, err := t.s.client.Do(ctx, t.request(d, time.Time{}))
+	limit := t.s.cfg.AnswerTimeout
+	if string(t.req.object.Get("stream")) == "true" {
+		limit = t.s.cfg.FirstTokenTimeout
+	}
+	resp, err := t.s.client.Do(ctx, t.request(d, started.Add(limit)))
 	if err != nil {
-		return nil, err
+		return nil, late(err, limit)
 	}
 	t.out.decodeTook = time.Since(started)
 	t.s.metrics.Leg(t.legName(), t.out.decodeTook)
@@ -118,6 +122,9 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 	}
 	if err := t.judge(a); err != nil {
 		resp.Close()
+		if errors.Is(err, upstream.ErrDeadline) {
+			return nil, late(err, limit)
+		}
 		return nil, &upstream.Error{Err: fmt.Errorf("answer broke off before anything of it was passed on: %w", err)}
 	}
 	switch a.verdict {
@@ -167,6 +174,15 @@ func (t *trip) judge(a *answer) (err error) {
 		a.verdict = sse.Aborted
 	}
 	return nil
+}
+
+// late names a deadline as what it is: the instance may have the request, and
+// may hang because of it.
+func late(err error, limit time.Duration) error {
+	if errors.Is(err, upstream.ErrDeadline) {
+		return &upstream.Error{Err: fmt.Errorf("no token within %s", limit)}
+	}
+	return err
 }
 
 func isStream(h upstream.Header) bool {

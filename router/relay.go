@@ -58,11 +58,15 @@ func (t *trip) cut(ctx context.Context, a *answer, err error) {
 	a.went = breaker.Bad
 	t.out.failure = fmt.Sprintf("answer broke off after %d bytes: %v", t.out.bytes, err)
 	t.s.logger.Warn("decode broke off", "request_id", t.req.id, "decode", t.out.decode, "path", t.out.path, "bytes", t.out.bytes, "error", err)
-	t.s.metrics.StreamFailure(metrics.StreamCut)
+	kind, what := metrics.StreamCut, " broke off the answer"
+	if errors.Is(err, upstream.ErrDeadline) {
+		kind, what = metrics.StreamStalled, fmt.Sprintf(" has sent nothing for %s", t.s.cfg.StallTimeout)
+	}
+	t.s.metrics.StreamFailure(kind)
 	if !a.stream {
 		panic(http.ErrAbortHandler) // the way to make net/http drop the connection
 	}
-	e := badGateway("decode instance " + t.out.decode + " broke off the answer")
+	e := badGateway("decode instance " + t.out.decode + what)
 	// The empty line first: the last event may have lost its end.
 	_, _ = fmt.Fprintf(t.w, "\n\ndata: %s\n\ndata: [DONE]\n\n", e.body())
 }
@@ -89,7 +93,11 @@ func (t *trip) pump(a *answer) (readErr, writeErr error) {
 	if t.page == nil {
 		t.newPage(pageSize)
 	}
+	stall := stallWatch{limit: t.s.cfg.StallTimeout}
 	for {
+		if err := stall.wait(a.resp); err != nil {
+			return err, nil
+		}
 		n, err := a.resp.Read(t.page.B)
 		if err := t.send(a, t.page.B[:n]); err != nil {
 			return nil, err
@@ -105,6 +113,23 @@ func (t *trip) pump(a *answer) (readErr, writeErr error) {
 			t.newPage(pageSize)
 		}
 	}
+}
+
+// stallWatch bounds each wait for more of an answer. The deadline is set anew
+// only when a quarter of the limit has passed since, because that costs more
+// than a token otherwise does; so a stall is noticed by up to that much sooner.
+type stallWatch struct {
+	limit time.Duration
+	set   time.Time
+}
+
+func (w *stallWatch) wait(r *upstream.Response) error {
+	now := time.Now()
+	if now.Sub(w.set) < w.limit/4 {
+		return nil
+	}
+	w.set = now
+	return r.SetDeadline(now.Add(w.limit))
 }
 
 // send writes a piece of the answer.

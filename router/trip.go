@@ -19,17 +19,20 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
-// maxAttempts is how often a decode is asked before the client is told of a
-// failure: once, and once more from the start. kv_transfer_params are single
-// use, so the second time needs a handoff of its own.
-const maxAttempts = 2
+// Budget of one request: so many handoffs, because kv_transfer_params are
+// single use and a decode that failed needs another leg 1, and so many tries of
+// a decode alone; after failed handoffs only one of these.
+const (
+	maxHandoffs = 2
+	maxAlone    = 2
+)
 
 // trip is one request on its way through the router. One goroutine owns it.
 //
 //	read -> [leg 1] -> leg 2 -> relay        disaggregated
 //	read ------------> local -> relay        local, with a reason
 //	             ^        |
-//	             +--------+  once, if nothing was told to the client yet
+//	             +--------+  within the budget, if nothing was told to the client yet
 type trip struct {
 	s   *Server
 	w   http.ResponseWriter
@@ -50,6 +53,8 @@ type trip struct {
 	badPrefills, badDecodes []string
 	// handoffBroke: a decode answered, but could not take over.
 	handoffBroke bool
+	// handedOver and alone count the tries of either path that failed.
+	handedOver, alone int
 	// broken counts the legs that may have reached an instance and brought
 	// nothing back: the request may be what ended the instance.
 	broken int
@@ -117,7 +122,6 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 func (t *trip) serve(ctx context.Context) error {
 	for {
 		t.out.attempts++
-		last := t.out.attempts == maxAttempts
 		view, err := t.view()
 		if err != nil {
 			return err
@@ -126,6 +130,7 @@ func (t *trip) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		last := t.last()
 		a, err := t.secondLeg(ctx, candidates)
 		if err == nil {
 			if a.good() || (last && a.relayable()) {
@@ -141,11 +146,13 @@ func (t *trip) serve(ctx context.Context) error {
 		}
 		if handoff.ErrNoParams(err) { // its lease is over; no instance is to blame
 			t.countRefusal(err)
+			t.spent()
 			if last {
 				return badGateway(err.Error())
 			}
 			continue
 		}
+		t.spent()
 		if e, ok := errors.AsType[*upstream.Error](err); ok && e.NotSent {
 			return unavailable(fmt.Sprintf("no decode instance can be connected to (last: %s: %v)", t.out.decode, err))
 		}
@@ -159,6 +166,23 @@ func (t *trip) serve(ctx context.Context) error {
 			return badGateway(fmt.Sprintf("decode instance %s: %v", t.out.decode, err))
 		}
 		t.s.metrics.Retry(t.legName())
+	}
+}
+
+// last reports whether the path that was chosen is the request's last try.
+func (t *trip) last() bool {
+	if t.out.path == pd.PathDisaggregated {
+		return t.handedOver+1 >= maxHandoffs && t.s.cfg.NoFallback
+	}
+	return t.alone+1 >= maxAlone || t.handedOver > 0
+}
+
+// spent counts a try that failed.
+func (t *trip) spent() {
+	if t.out.path == pd.PathDisaggregated {
+		t.handedOver++
+	} else {
+		t.alone++
 	}
 }
 
@@ -198,7 +222,7 @@ func (t *trip) firstLeg(ctx context.Context, view pool.View) ([]*fleet.Instance,
 		reason, alone = t.notWorth(view)
 	}
 	if reason == pd.ReasonNone {
-		candidates, why, err := t.prefill(ctx, view)
+		candidates, why, err := t.handOver(ctx, view)
 		if err != nil {
 			return nil, err
 		}
@@ -206,11 +230,22 @@ func (t *trip) firstLeg(ctx context.Context, view pool.View) ([]*fleet.Instance,
 			t.out.path, t.out.reason = pd.PathDisaggregated, pd.ReasonNone
 			return candidates, nil
 		}
+		if t.s.cfg.NoFallback {
+			return nil, unavailable("the prompt could not be handed over (" + string(why) + "), and the router is set to serve nothing without")
+		}
 		reason = why
 	}
 	t.out.path, t.out.reason, t.out.prefill = pd.PathLocal, reason, ""
 	t.req.object.Splice(&t.leg)
 	return alone, nil
+}
+
+// handOver runs leg 1, unless the budget for it is spent.
+func (t *trip) handOver(ctx context.Context, view pool.View) ([]*fleet.Instance, pd.Reason, error) {
+	if t.handedOver >= maxHandoffs {
+		return nil, pd.ReasonHandoffFailed, nil
+	}
+	return t.prefill(ctx, view)
 }
 
 // legName is the second leg's label.

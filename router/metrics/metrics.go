@@ -57,7 +57,7 @@ func New(view func() View) *Metrics {
 			Name: "pd_router_retries_total", Help: "Further tries after a failed leg.",
 		}, []string{"leg"}),
 		streams: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pd_router_stream_failures_total", Help: "Streams with status 200 that failed: error (an error event before any token), empty (ended without a token), aborted (finish_reason abort before any token), cut (broke off after one), late_error (an error event after one, passed on).",
+			Name: "pd_router_stream_failures_total", Help: "Streams with status 200 that failed: error (an error event before any token), empty (ended without a token), aborted (finish_reason abort before any token), cut (broke off after one), stalled (stood still after one), late_error (an error event after one, passed on).",
 		}, []string{"kind"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pd_router_handoffs_refused_total", Help: "Answers of prefills whose kv_transfer_params were not passed on: absent, shape (a decode would die of it), request (another request's), engine or address (not the prefill's own), late (its lease was over).",
@@ -106,7 +106,7 @@ func (m *Metrics) zero() {
 	for _, why := range handoff.Refusals() {
 		m.refused.WithLabelValues(string(why))
 	}
-	for _, kind := range []string{StreamError, StreamEmpty, StreamAborted, StreamCut, StreamLateError} {
+	for _, kind := range []string{StreamError, StreamEmpty, StreamAborted, StreamCut, StreamStalled, StreamLateError} {
 		m.streams.WithLabelValues(kind)
 	}
 }
@@ -123,6 +123,8 @@ const (
 	StreamError = "error"
 	StreamEmpty = "empty"
 	StreamCut   = "cut"
+	// StreamStalled is cut off by the router: nothing came for too long.
+	StreamStalled = "stalled"
 	// StreamAborted is not only of streams: an answer that its server gave up.
 	StreamAborted   = "aborted"
 	StreamLateError = "late_error"

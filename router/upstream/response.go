@@ -202,6 +202,10 @@ func (r *Response) ended(err error) error {
 	return io.ErrUnexpectedEOF
 }
 
+// SetDeadline replaces the request's Deadline for what is still to come of the
+// body; zero: none.
+func (r *Response) SetDeadline(t time.Time) error { return r.cn.setDeadline(t) }
+
 // Close ends the exchange. The connection is used again if the body was read
 // to its end, and closed otherwise, upon which vLLM aborts the request.
 func (r *Response) Close() {
