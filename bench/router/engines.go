@@ -70,6 +70,18 @@ func (e *engines) ask(command string) (engine.Counts, error) {
 	return c, nil
 }
 
+// Held is how many streams the engines hold.
+func (e *engines) Held() (int, error) {
+	c, err := e.ask("counts")
+	return c.Held, err
+}
+
+// Release lets them speak.
+func (e *engines) Release() error {
+	_, err := e.ask("release")
+	return err
+}
+
 // stop ends the process: it leaves when its input ends.
 func (e *engines) stop() {
 	_ = e.in.Close()

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	b := &bench{dir: dir, reps: o.reps, length: o.length, out: os.Stderr, begin: time.Now()}
 	for n := range o.cells {
-		if most := int(files)/2 - 400; o.cells[n].Conns > most {
+		if most := int(files)/2 - 800; o.cells[n].Conns > most {
 			b.say("only %d open files allowed: %d streams instead of %d", files, most, o.cells[n].Conns)
 			o.cells[n].Conns = most
 		}

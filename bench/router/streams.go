@@ -31,26 +31,27 @@ func (b *bench) streams(ctx context.Context, r *peer.Running, cell traffic.Cell)
 	}
 	var s report.Streams
 	var peak float64
+	others, err := readMachine()
+	if err != nil {
+		return report.Figure{}, err
+	}
 	before, err := readClock(r)
 	if err != nil {
 		return report.Figure{}, err
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	got, err := load.Streams(ctx, r.Target, cell, func() error {
-		held, err := b.allHeld(ctx, cell.Conns)
-		if err != nil {
-			return err
-		}
+	got, err := load.Streams(ctx, r.Target, cell, b.engines, func(held int) {
 		s.Held, s.OpenMiB = held, memory()
 		go func() { defer close(stopped); peak = watch(stop, memory) }()
-		_, err = b.engines.ask("release")
-		return err
 	})
 	close(stop)
 	if err != nil {
 		return report.Figure{}, err
 	}
 	<-stopped
+	if err := b.others.add(others); err != nil {
+		return report.Figure{}, err
+	}
 	used, err := before.elapsed(r)
 	if err != nil {
 		return report.Figure{Fault: err.Error()}, nil
@@ -71,26 +72,6 @@ func (b *bench) streams(ctx context.Context, r *peer.Running, cell traffic.Cell)
 		b.say("%s: %d streams dropped, the first with: %v", r.Name, got.Failed, got.First)
 	}
 	return f, nil
-}
-
-// allHeld waits until the engines hold n streams, or no more come for 10 s.
-func (b *bench) allHeld(ctx context.Context, n int) (int, error) {
-	held, since := 0, time.Now()
-	for held < n && time.Since(since) < 10*time.Second {
-		c, err := b.engines.ask("counts")
-		if err != nil {
-			return 0, err
-		}
-		if c.Held > held {
-			held, since = c.Held, time.Now()
-		}
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	return held, nil
 }
 
 // watch reads a value four times a second until stop, and returns the greatest.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -81,21 +80,28 @@ func (i *instance) finish(w *writer, q request, orca bool) error {
 	if err := w.send(); err != nil {
 		return err
 	}
-	at := time.Now()
 	if a.Hold {
-		i.gate.wait()
-		// Streams that were released together would all speak at once.
-		at = time.Now().Add(rand.N(a.Gap))
+		return i.choir.join(w, a)
 	}
+	at := time.Now()
 	for range a.Tokens {
 		if a.Gap > 0 {
 			time.Sleep(time.Until(at))
 			at = at.Add(a.Gap)
 		}
-		if err := w.chunk(event, strconv.FormatInt(time.Now().UnixNano(), 10), ending); err != nil {
+		if err := w.token(); err != nil {
 			return err
 		}
 	}
+	return w.end()
+}
+
+func (w *writer) token() error {
+	return w.chunk(event, strconv.FormatInt(time.Now().UnixNano(), 10), ending)
+}
+
+// end sends what follows the last token.
+func (w *writer) end() error {
 	if err := w.chunk(done); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // bench is all engines of one process.
 type bench struct {
 	ledger   ledger
-	gate     gate
+	choir    choir
 	prefills map[string]*instance
 	blocks   string
 	blockEnd []int
@@ -52,7 +52,6 @@ type Counts struct {
 func Main(n int, in io.Reader, out io.Writer) error {
 	b := &bench{prefills: map[string]*instance{}}
 	b.blocks, b.blockEnd = blockList(4096)
-	b.gate.reset()
 	var at Addresses
 	var all []*instance
 	for k := range n {
@@ -86,7 +85,7 @@ func Main(n int, in io.Reader, out io.Writer) error {
 		case "reset":
 			b.reset()
 		case "release":
-			b.gate.release()
+			b.choir.release()
 		case "counts":
 		default:
 			return fmt.Errorf("no such command: %q", lines.Text())
@@ -111,7 +110,7 @@ func (b *bench) counts() Counts {
 	defer b.mu.Unlock()
 	return Counts{
 		Prefill: b.legs[prefill].Load(), Decode: b.legs[decode].Load(), Plain: b.legs[plain].Load(),
-		Wrong: b.wrongs, First: b.first, Held: b.gate.held(),
+		Wrong: b.wrongs, First: b.first, Held: b.choir.held(),
 	}
 }
 
@@ -119,49 +118,8 @@ func (b *bench) reset() {
 	for r := range b.legs {
 		b.legs[r].Store(0)
 	}
-	b.gate.release() // streams that an aborted run left
-	b.gate.reset()
+	b.choir.release() // streams that an aborted run left
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.wrongs, b.first = 0, ""
-}
-
-// gate holds streams until all of them are released at once.
-type gate struct {
-	mu      sync.Mutex
-	open    chan struct{}
-	opened  bool
-	waiting int
-}
-
-func (g *gate) reset() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.open, g.opened = make(chan struct{}), false
-}
-
-func (g *gate) release() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.opened {
-		close(g.open)
-		g.opened = true
-	}
-}
-
-func (g *gate) wait() {
-	g.mu.Lock()
-	open := g.open
-	g.waiting++
-	g.mu.Unlock()
-	<-open
-	g.mu.Lock()
-	g.waiting--
-	g.mu.Unlock()
-}
-
-func (g *gate) held() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.waiting
 }

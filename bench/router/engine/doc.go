@@ -4,6 +4,7 @@
 // own and answers commands on its standard input.
 //
 // Goroutines: one accepts for each listener, one serves each connection until
-// it ends, and the caller's reads commands. They share the ledger of handoffs
-// and the counters, which are atomic, and the gate, under a mutex.
+// it ends, one speaks for all streams that were held, and the caller's reads
+// commands. They share the ledger of handoffs and the counters, which are
+// atomic; a held stream belongs to the choir until it has ended.
 package engine

@@ -145,60 +145,16 @@ func (c *Conn) Body(h Head) ([]byte, error) {
 
 // Chunks reads a chunked body and passes on each piece as it comes.
 func (c *Conn) Chunks(piece func([]byte) error) error {
+	var d Dechunker
 	for {
-		line, err := c.line()
-		if err != nil {
+		used, err := d.Feed(c.buf[c.r:c.w], piece)
+		c.r += used
+		if err != nil || d.Done() {
 			return err
-		}
-		size, _, _ := bytes.Cut(line, []byte(";"))
-		n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
-		if err != nil {
-			return fmt.Errorf("read chunk: size %q", line)
-		}
-		if err := c.chunk(int(n), piece); err != nil {
-			return err
-		}
-		if line, err = c.line(); err != nil {
-			return err
-		}
-		if len(line) != 0 {
-			return fmt.Errorf("read chunk: %q where it should end", line)
-		}
-		if n == 0 {
-			return nil
-		}
-	}
-}
-
-func (c *Conn) chunk(n int, piece func([]byte) error) error {
-	for n > 0 {
-		if c.r == c.w {
-			c.compact()
-			if err := c.fill(); err != nil {
-				return cut(err)
-			}
-		}
-		got := min(n, c.w-c.r)
-		if err := piece(c.buf[c.r : c.r+got]); err != nil {
-			return err
-		}
-		c.r += got
-		n -= got
-	}
-	return nil
-}
-
-// line reads one line, without its end.
-func (c *Conn) line() ([]byte, error) {
-	for {
-		if i := bytes.IndexByte(c.buf[c.r:c.w], '\n'); i >= 0 {
-			line := c.buf[c.r : c.r+i]
-			c.r += i + 1
-			return bytes.TrimSuffix(line, []byte("\r")), nil
 		}
 		c.compact()
 		if err := c.fill(); err != nil {
-			return nil, cut(err)
+			return cut(err)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/bench/router/http1"
@@ -135,60 +134,12 @@ func (c *client) receive() error {
 
 func (c *client) receiveStream() error {
 	c.stream.start()
-	if err := c.conn.Chunks(c.stream.take); err != nil {
+	err := c.conn.Chunks(func(piece []byte) error {
+		c.stream.now = time.Now().UnixNano()
+		return c.stream.take(piece)
+	})
+	if err != nil {
 		return err
 	}
-	if c.stream.tokens != c.answer.Tokens || !c.stream.done {
-		return fmt.Errorf("stream ended after %d of %d tokens, [DONE] %v", c.stream.tokens, c.answer.Tokens, c.stream.done)
-	}
-	return nil
-}
-
-// stream counts the tokens of one answer and notes when each one came.
-type stream struct {
-	tokens int
-	done   bool
-	rest   []byte
-	delays []time.Duration // all since the client began; each token's way from the engine
-}
-
-func (s *stream) start() { s.tokens, s.done, s.rest = 0, false, s.rest[:0] }
-
-// take reads events out of a piece of the body, which may end anywhere.
-func (s *stream) take(piece []byte) error {
-	now := time.Now().UnixNano()
-	if len(s.rest) > 0 {
-		s.rest = append(s.rest, piece...)
-		piece = s.rest
-	}
-	for {
-		i := bytes.Index(piece, []byte("\n\n"))
-		if i < 0 {
-			s.rest = append(s.rest[:0], piece...)
-			return nil
-		}
-		if err := s.event(piece[:i], now); err != nil {
-			return err
-		}
-		piece = piece[i+2:]
-	}
-}
-
-func (s *stream) event(e []byte, now int64) error {
-	if bytes.Equal(e, []byte("data: [DONE]")) {
-		s.done = true
-		return nil
-	}
-	const key = `"content":"`
-	i := bytes.Index(e, []byte(key))
-	if i < 0 || len(e) < i+len(key)+19 || s.done {
-		return fmt.Errorf("not a token: %.200s", e)
-	}
-	at, err := strconv.ParseInt(string(e[i+len(key):i+len(key)+19]), 10, 64)
-	if err != nil {
-		return fmt.Errorf("not a token's time: %w", err)
-	}
-	s.tokens++
-	s.delays = append(s.delays, time.Duration(now-at))
-	return nil
+	return c.stream.complete(c.answer)
 }

@@ -46,6 +46,10 @@ func (e *engines) ask(command string) engine.Counts {
 	return c
 }
 
+func (e *engines) Held() (int, error) { return e.ask("counts").Held, nil }
+
+func (e *engines) Release() error { e.ask("release"); return nil }
+
 func cell(t *testing.T, name string) traffic.Cell {
 	cells, err := traffic.Select([]string{name})
 	require.NoError(t, err)
@@ -100,13 +104,11 @@ func TestLoop_tokensAreTimed(t *testing.T) {
 func TestStreams_areAllOpenBeforeTheySpeak(t *testing.T) {
 	e := start(t)
 	e.ask("reset")
-	got, err := Streams(t.Context(), Target{Addr: e.at.Plain}, cell(t, "streams-c40"), func() error {
-		require.Eventually(t, func() bool { return e.ask("counts").Held == 40 }, 10*time.Second, 5*time.Millisecond)
-		e.ask("release")
-		return nil
-	})
+	open := 0
+	got, err := Streams(t.Context(), Target{Addr: e.at.Plain}, cell(t, "streams-c240"), e, func(held int) { open = held })
 	require.NoError(t, err)
 	require.NoError(t, got.First)
-	require.Equal(t, 40, got.Requests)
-	require.Len(t, got.Delays, 40*20)
+	require.Equal(t, 240, open)
+	require.Equal(t, 240, got.Requests)
+	require.Len(t, got.Delays, 240*20)
 }
