@@ -47,14 +47,41 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "bench-router-")
+	var result *report.Run
+	if o.from != "" {
+		result, err = report.Load(o.from)
+	} else {
+		result, err = measure(ctx, o)
+	}
 	if err != nil {
 		return err
+	}
+	if err := report.Text(os.Stdout, result); err != nil {
+		return err
+	}
+	if o.figures != "" {
+		if err := report.Save(o.figures, result); err != nil {
+			return err
+		}
+	}
+	if o.docs != "" {
+		if err := report.Write(o.docs, result); err != nil {
+			return err
+		}
+	}
+	return faults(result)
+}
+
+// measure starts everything, runs the cells and stops everything.
+func measure(ctx context.Context, o options) (*report.Run, error) {
+	dir, err := os.MkdirTemp("", "bench-router-")
+	if err != nil {
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	files, err := proc.RaiseFiles(openFiles)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b := &bench{dir: dir, reps: o.reps, length: o.length, out: os.Stderr, begin: time.Now()}
 	for n := range o.cells {
@@ -65,7 +92,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	result := &report.Run{Date: time.Now().UTC().Truncate(time.Second), Commit: commit(ctx), Machine: proc.Here(), Repetitions: o.reps, Slice: o.length, Instances: instances}
 	if b.peers, result.Missing, err = findPeers(ctx, o, dir); err != nil {
-		return err
+		return nil, err
 	}
 	for _, m := range result.Missing {
 		b.say("without %s", m)
@@ -74,17 +101,14 @@ func run(ctx context.Context, args []string) error {
 		result.Peers = append(result.Peers, report.Peer{Name: p.Name, Version: p.Version})
 	}
 	if b.engines, err = startEngines(instances); err != nil {
-		return err
+		return nil, err
 	}
 	defer b.engines.stop()
 	if result.Cells, err = b.run(ctx, o.cells); err != nil {
-		return err
+		return nil, err
 	}
 	result.Others = b.others.share()
-	if err := report.Text(os.Stdout, result); err != nil {
-		return err
-	}
-	return faults(result)
+	return result, nil
 }
 
 // faults is an error if any figure cannot be used.

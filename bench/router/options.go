@@ -26,6 +26,10 @@ type options struct {
 	sidecar string
 	router  string
 	also    []string
+	docs    string
+	figures string
+	from    string
+	profile string
 }
 
 const usage = `Usage: go run ./bench/router [flags]
@@ -47,7 +51,7 @@ func parse(args []string) (options, error) {
 	cells := f.String("cells", "", "`names` of cells with commas (default: all; with -quick, some)")
 	peers := f.String("peers", "", "`names` of peers with commas (default: all that are here)")
 	f.IntVar(&o.reps, "reps", 5, "repetitions of each cell")
-	f.DurationVar(&o.length, "slice", 1500*time.Millisecond, "`length` of one repetition")
+	f.DurationVar(&o.length, "slice", time.Second, "`length` of one repetition")
 	f.StringVar(&o.venv, "vllm-router", "", "virtual environment with vllm-router (default: vllm-router in the project's cache)")
 	f.StringVar(&o.sidecar, "pd-sidecar", os.Getenv("PD_SIDECAR"), "llm-d's pd-sidecar, a `file` (default $PD_SIDECAR)")
 	f.StringVar(&o.router, "pd-router", "", "pd-router to measure, a `file` (default: built from the working tree)")
@@ -55,6 +59,10 @@ func parse(args []string) (options, error) {
 		o.also = append(o.also, s)
 		return nil
 	})
+	f.StringVar(&o.docs, "docs", "", "`directory` to write benchmarks.md, its picture and its figures into (default: only print)")
+	f.StringVar(&o.figures, "json", "", "`file` to write the figures into")
+	f.StringVar(&o.from, "from", "", "`file` written by -json: show its figures and measure nothing")
+	f.StringVar(&o.profile, "profile", "", "`directory` for CPU and heap profiles of pd-router, one pair a cell")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

@@ -116,8 +116,3 @@ func (r *Run) Figure(cell, peer string) (Figure, bool) {
 	}
 	return Figure{}, false
 }
-
-// Has reports whether the run has figures of a peer.
-func (r *Run) Has(peer string) bool {
-	return slices.ContainsFunc(r.Peers, func(p Peer) bool { return p.Name == peer })
-}

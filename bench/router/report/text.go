@@ -21,7 +21,7 @@ func Text(w io.Writer, r *Run) error {
 				continue
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0f\t%.2f\t%.2f\t%s\t%.0f\t%s\t%s\t\n", c.Name, p.Name, number(f.CPU), spread(f),
-				f.PerSecond, f.P50/1000, f.P99/1000, tokens(f), f.RSSMiB, r.ratio(c.Name, p.Name, "vllm-router"), r.ratio(c.Name, p.Name, "nginx"))
+				f.PerSecond, f.P50/1000, f.P99/1000, tokens(f), f.RSSMiB, r.ratio(c.Name, p.Name, vllmRouter), r.ratio(c.Name, p.Name, nginx))
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -63,12 +63,10 @@ func tokens(f Figure) string {
 	return fmt.Sprintf("%.0f/%.0f", f.Token50, f.Token99)
 }
 
-// ratio is a peer's CPU per request as a multiple of another's.
+// ratio is ratioOf for a table.
 func (r *Run) ratio(cell, peer, of string) string {
-	a, ok := r.Figure(cell, peer)
-	b, ok2 := r.Figure(cell, of)
-	if !ok || !ok2 || a.CPU == 0 || b.CPU == 0 {
-		return "-"
+	if ratio := r.ratioOf(cell, peer, of); ratio > 0 {
+		return fmt.Sprintf("%.2fx", ratio)
 	}
-	return fmt.Sprintf("%.2fx", a.CPU/b.CPU)
+	return "-"
 }
