@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"debug/buildinfo"
 	"fmt"
 	"os"
@@ -124,20 +125,29 @@ func Sidecar(bin string) (Peer, error) {
 		}}, nil
 }
 
-// Ours is pd-router as shipped; name tells several builds apart.
-func Ours(name, bin string, flags ...string) (Peer, error) {
+// Ours is pd-router as shipped, but for its threshold: prompts as short as the
+// benchmark's would not be worth a handoff, and two legs are what is measured.
+// name tells several builds apart; one from before a flag goes without it.
+func Ours(name, bin string) (Peer, error) {
 	info, err := buildinfo.ReadFile(bin)
 	if err != nil {
 		return Peer{}, fmt.Errorf("%s: %w", name, err)
 	}
+	help, err := exec.Command(bin, "-h").CombinedOutput()
+	if err != nil {
+		return Peer{}, fmt.Errorf("%s -h: %w", bin, err)
+	}
+	has := func(flag string) bool { return bytes.Contains(help, []byte("\n  -"+flag+" ")) }
 	return Peer{Name: name, Version: built(info),
 		command: func(port int, at engine.Addresses, _ string) ([]string, error) {
-			// The short prompts of the bench are handed over as well, as the others do.
-			argv := []string{bin, "-listen", "127.0.0.1:" + strconv.Itoa(port), "-local-below", "0"}
+			argv := []string{bin, "-listen", "127.0.0.1:" + strconv.Itoa(port)}
 			for n := range at.Prefill {
 				argv = append(argv, "-prefill", "http://"+at.Prefill[n], "-decode", "http://"+at.Decode[n])
 			}
-			return append(argv, flags...), nil
+			if has("local-below") {
+				argv = append(argv, "-local-below", "0")
+			}
+			return argv, nil
 		}}, nil
 }
 
