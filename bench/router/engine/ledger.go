@@ -32,9 +32,10 @@ func blockList(n int) (string, []int) {
 	return b.String(), ends
 }
 
-// handoff appends a prefill's answer, with params that can be used once.
-func (i *instance) handoff(out []byte, size int) []byte {
-	n := i.ledger.next.Add(1)
+// handoff appends a prefill's answer, with params that can be used once. As
+// vLLM does, it makes the request's id of the client's and eight hex digits.
+func (i *instance) handoff(out []byte, id string, size int) []byte {
+	n := 1<<28 + i.ledger.next.Add(1)%(1<<28)
 	i.ledger.open[n%uint64(len(i.ledger.open))].Store(n)
 	blocks := min(size/blockBytes+1, len(i.blockEnd)-1)
 	out = append(out, answerHead...)
@@ -43,7 +44,9 @@ func (i *instance) handoff(out []byte, size int) []byte {
 	out = append(out, `]],"remote_engine_id":"`...)
 	out = append(out, i.id...)
 	out = append(out, `","remote_request_id":"chatcmpl-`...)
-	out = strconv.AppendUint(out, n, 10)
+	out = append(out, id...)
+	out = append(out, '-')
+	out = strconv.AppendUint(out, n, 16)
 	out = append(out, `","remote_host":"127.0.0.1","remote_port":`...)
 	out = strconv.AppendInt(out, int64(i.port), 10)
 	return append(out, `,"tp_size":1,"remote_num_tokens":100,"remote_blocks_expiry_time":null,"transfer_mode":"pull"}}`...)
@@ -64,8 +67,8 @@ func (i *instance) redeem(p map[string][]byte) error {
 	if !bytes.HasPrefix(p["remote_block_ids"], []byte("[[1000")) && !bytes.HasPrefix(p["remote_block_ids"], []byte("[[ 1000")) {
 		return fmt.Errorf("leg 2 has other blocks than %s gave", from.id)
 	}
-	id := strings.TrimSuffix(strings.TrimPrefix(string(p["remote_request_id"]), `"chatcmpl-`), `"`)
-	n, err := strconv.ParseUint(id, 10, 64)
+	id := strings.Trim(string(p["remote_request_id"]), `"`)
+	n, err := strconv.ParseUint(id[strings.LastIndexByte(id, '-')+1:], 16, 64)
 	if err != nil || n == 0 || !i.ledger.open[n%uint64(len(i.ledger.open))].CompareAndSwap(n, 0) {
 		return fmt.Errorf("leg 2 has handoff %s, unknown or used", p["remote_request_id"])
 	}

@@ -54,21 +54,28 @@ func (i *instance) serve(c *http1.Conn) {
 			return
 		}
 		// The line and headers move when the body is read.
-		line, orca := string(head.Line()), head.Get("endpoint-load-metrics-format") != nil
+		line := string(head.Line())
+		h := headers{orca: head.Get("endpoint-load-metrics-format") != nil, id: string(head.Get("x-request-id"))}
 		body, err := c.Body(head)
 		if err != nil {
 			return
 		}
-		if err := i.answer(w, line, orca, body); err != nil {
+		if err := i.answer(w, line, h, body); err != nil {
 			return
 		}
 	}
 }
 
-func (i *instance) answer(w *writer, line string, orca bool, body []byte) error {
+// headers is what an engine minds of a request's.
+type headers struct {
+	orca bool   // the client wants the load header
+	id   string // X-Request-Id
+}
+
+func (i *instance) answer(w *writer, line string, h headers, body []byte) error {
 	switch line {
 	case "POST /v1/chat/completions HTTP/1.1":
-		return i.generate(w, orca, body)
+		return i.generate(w, h, body)
 	case "GET /health HTTP/1.1":
 		return w.whole(200, "text/plain", false, nil)
 	case "GET /v1/models HTTP/1.1":
@@ -79,17 +86,17 @@ func (i *instance) answer(w *writer, line string, orca bool, body []byte) error 
 	return w.whole(404, "application/json", false, []byte(`{"detail":"Not Found"}`))
 }
 
-func (i *instance) generate(w *writer, orca bool, body []byte) error {
+func (i *instance) generate(w *writer, h headers, body []byte) error {
 	q, err := i.read(body)
 	if err == nil && i.role == prefill {
 		if err = q.isLeg1(); err == nil {
 			i.legs[prefill].Add(1)
-			return w.whole(200, "application/json", orca, i.handoff(w.scratch[:0], len(body)))
+			return w.whole(200, "application/json", h.orca, i.handoff(w.scratch[:0], h.id, len(body)))
 		}
 	} else if err == nil {
 		if err = i.isLeg2(q); err == nil {
 			i.legs[i.role].Add(1)
-			return i.finish(w, q, orca)
+			return i.finish(w, q, h.orca)
 		}
 	}
 	i.wrong("%s: %v", i.id, err)
