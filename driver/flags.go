@@ -24,7 +24,7 @@ func normalFlag(arg string) string {
 	return name
 }
 
-// shortFlags are vLLM's short flags with the long ones that they stand for.
+// shortFlags are vLLM's flags with one dash, and the long ones that they stand for.
 func shortFlags() map[string][]string {
 	return map[string][]string{
 		"-ac": {"--attention-config"}, "-asc": {"--api-server-count"}, "-cc": {"--compilation-config"},
@@ -36,8 +36,7 @@ func shortFlags() map[string][]string {
 		"-pp": {"--pipeline-parallel-size"}, "-q": {"--quantization"}, "-r": {"--node-rank"}, "-sc": {"--speculative-config"},
 		"-tp": {"--tensor-parallel-size"},
 		// The second is what -O meant in older versions.
-		"-O":                          {"--optimization-level", "--compilation-config"},
-		"--device-memory-utilization": {"--gpu-memory-utilization"},
+		"-O": {"--optimization-level", "--compilation-config"},
 	}
 }
 
@@ -54,18 +53,25 @@ func wholeFlags() []string {
 // that stands for several flags, which vLLM refuses, counts as each of them.
 func spells(arg, flag string) bool {
 	name := normalFlag(arg)
-	if name == "" || name == "-" || name == "--" {
+	switch {
+	case name == "" || name == "-" || name == "--":
 		return false
+	case !strings.HasPrefix(name, "--"):
+		return shortSpells(name, flag)
+	case flag == "--gpu-memory-utilization" && strings.HasPrefix("--device-memory-utilization", name): // its other name
+		return true
 	}
+	return name == flag || strings.HasPrefix(flag, name) && !slices.Contains(wholeFlags(), name)
+}
+
+// shortSpells does the same for an argument with one dash.
+func shortSpells(name, flag string) bool {
 	short := shortFlags()
 	if long, ok := short[name]; ok {
 		return slices.Contains(long, flag)
 	}
-	if name == flag || strings.HasPrefix(flag, name) && strings.HasPrefix(name, "--") && !slices.Contains(wholeFlags(), name) {
-		return true
-	}
 	for s, long := range short {
-		glued := len(s) == 2 && !strings.HasPrefix(name, "--") && strings.HasPrefix(name, s) // -qawq
+		glued := len(s) == 2 && strings.HasPrefix(name, s) // -qawq
 		if (glued || strings.HasPrefix(s, name)) && slices.Contains(long, flag) {
 			return true
 		}

@@ -244,14 +244,22 @@ func TestStartTask_checksBeforeAnythingIsStarted(t *testing.T) {
 	require.True(t, err.(*startError).IsRecoverable(), "the name server may come back")
 }
 
-func BenchmarkPrecheck_nothingToCheck(b *testing.B) {
-	p, err := newPlan(good())
-	require.NoError(b, err)
-	probe := newProber()
-	s := shim.Spec{WorkDir: b.TempDir()}
+// What a start costs before its process: nothing that could be felt.
+func BenchmarkPrecheck(b *testing.B) {
+	s := good(func(s *situation) {
+		s.DenyArgs = []string{"--trust-remote-code", "--middleware"}
+		s.Task.Args = []string{"--max-model-len=8192", "--enforce-eager", "--max-num-seqs", "64", "--gpu-memory-utilization=0.9", "--seed", "1", "-asc=2",
+			"--served-model-name", "a", "b", "--dtype=bfloat16", "--no-enable-prefix-caching"}
+	})
+	probe, spec := newProber(), shim.Spec{WorkDir: b.TempDir()}
 	for b.Loop() {
-		if err := probe.check(b.Context(), p.Wants, s, ""); err != nil {
+		p, err := newPlan(s)
+		if err == nil {
+			err = probe.check(b.Context(), p.Wants, spec, "")
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
+		_ = commandLine(p.Argv, p.Env)
 	}
 }
