@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/hashicorp/nomad/helper/pluginutils/hclutils"
 	"github.com/hashicorp/nomad/plugins/base"
-	"github.com/hashicorp/nomad/plugins/shared/hclspec"
 	"github.com/stretchr/testify/require"
 )
 
@@ -212,49 +210,6 @@ func TestTaskConfig_defaults(t *testing.T) {
 	var got TaskConfig
 	hclutils.NewConfigParser(taskConfigSpec()).ParseHCL(t, `config { model = "m" }`, &got)
 	require.Equal(t, TaskConfig{Model: "m", Role: "both", Port: "http"}, got)
-}
-
-// requireAllSet keeps the tests above complete: a new field must be in them.
-func requireAllSet(t *testing.T, v reflect.Value) {
-	t.Helper()
-	if v.Kind() == reflect.Pointer {
-		v = v.Elem()
-	}
-	for i := range v.NumField() {
-		require.Falsef(t, v.Field(i).IsZero(), "%s is not in the test's HCL", v.Type().Field(i).Name)
-		if f := v.Field(i); f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.Struct {
-			requireAllSet(t, f)
-		}
-	}
-}
-
-func TestSpecs_haveTheKeysOfTheirStructs(t *testing.T) {
-	for name, c := range map[string]struct {
-		spec *hclspec.Spec
-		of   any
-	}{
-		"plugin":      {configSpec(), Config{}},
-		"runtime":     {runtimeSpec(), Runtime{}},
-		"task":        {taskConfigSpec(), TaskConfig{}},
-		"kv_transfer": {kvTransferSpec(), KVTransfer{}},
-		"lmcache":     {lmcacheSpec(), LMCache{}},
-		"lmcache.pd":  {lmcachePDSpec(), LMCachePD{}},
-		"lmcache_mp":  {lmcacheMPSpec(), LMCacheMP{}},
-		"mooncake":    {mooncakeSpec(), Mooncake{}},
-		"store":       {mooncakeStoreSpec(), MooncakeStore{}},
-		"offloading":  {offloadingSpec(), Offloading{}},
-	} {
-		var keys, tags []string
-		for k := range c.spec.GetObject().GetAttributes() {
-			keys = append(keys, k)
-		}
-		for i := range reflect.TypeOf(c.of).NumField() {
-			tags = append(tags, reflect.TypeOf(c.of).Field(i).Tag.Get("codec"))
-		}
-		slices.Sort(keys)
-		slices.Sort(tags)
-		require.Equal(t, tags, keys, name)
-	}
 }
 
 func TestSetConfig_takesWhatAnAgentSends(t *testing.T) {
