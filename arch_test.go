@@ -87,7 +87,7 @@ var owners = []struct{ library, rooms string }{
 	{"github.com/hashicorp/nomad-autoscaler", "autoscale plugin"},
 	{"github.com/hashicorp/hcl/v2", "jobspec cmd"},
 	{"github.com/hashicorp/cli", "cmd"},
-	{"github.com/prometheus/client_golang", "router"},
+	{"github.com/prometheus/client_golang", "router driver"},
 	{"gopkg.in/yaml.v3", "vllm driver"},
 }
 

@@ -50,6 +50,7 @@ func (d *Driver) checkInside(c *drivers.TaskConfig, dirs cgroup.Dirs, l cgroup.L
 // plugin's life, and to the user with each task that asked for it. Everyone
 // has CPU shares, and what is lost without them is seldom noticed.
 func (d *Driver) notEnforced(c *drivers.TaskConfig, r cgroup.Refusal) {
+	d.numbers.NotEnforced(r.Limit)
 	d.warnOnce(r.Limit, "tasks run without their "+r.Limit, "reason", r.Err)
 	if r.Limit != cgroup.CPUShares {
 		d.event(c, fmt.Sprintf("Not enforced: %s (%s)", r.Limit, strings.TrimPrefix(r.Err.Error(), "open ")))

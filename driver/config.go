@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/nomad/plugins/shared/hclspec"
 
+	"github.com/nomad-vllm/nomad-vllm/driver/telemetry"
 	"github.com/nomad-vllm/nomad-vllm/vllm"
 )
 
@@ -46,6 +47,9 @@ type Config struct {
 	// the most that a task may have. Default: the driver's own, no ceiling.
 	Ulimit    map[string]string `codec:"ulimit"`
 	UlimitMax map[string]string `codec:"ulimit_max"`
+	// Telemetry says where the driver's own numbers go. Default: nowhere but
+	// memory, for SIGUSR1.
+	Telemetry *telemetry.Settings `codec:"telemetry"`
 }
 
 func defaultConfig() Config {
@@ -78,6 +82,9 @@ func configSpec() *hclspec.Spec {
 		"deny_env":        optional("deny_env", "list(string)"),
 		"ulimit":          hclspec.NewBlockAttrs("ulimit", "string", false),
 		"ulimit_max":      hclspec.NewBlockAttrs("ulimit_max", "string", false),
+		"telemetry": hclspec.NewBlock("telemetry", false, object(map[string]string{
+			"statsd_address": "string", "statsite_address": "string", "prometheus_listen": "string",
+		}, nil)),
 	})
 }
 
@@ -97,6 +104,9 @@ func (c Config) validate() error {
 		}
 	}
 	_, err := ulimits(c.Ulimit, c.UlimitMax, nil, false)
+	if c.Telemetry != nil {
+		err = errors.Join(err, c.Telemetry.Validate())
+	}
 	return errors.Join(append(errs, err, c.validatePolicy())...)
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/nomad/helper/pluginutils/hclutils"
 	"github.com/hashicorp/nomad/plugins/base"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/telemetry"
 )
 
 func TestConfig_everyFieldFromHCL(t *testing.T) {
@@ -29,6 +31,11 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
 
   ulimit { nofile = "65536" }
   ulimit_max { memlock = "8GiB" }
+  telemetry {
+    statsd_address    = "127.0.0.1:8125"
+    statsite_address  = "127.0.0.1:8126"
+    prometheus_listen = "127.0.0.1:9464"
+  }
 
   runtime "v0.33" {
     command = "/opt/vllm-0.33/bin/vllm"
@@ -48,6 +55,7 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
 		},
 		AllowCommands: []string{"/opt/vllm/bin/vllm", "/opt/vllm-*/bin/vllm"}, DenyArgs: []string{"--trust-remote-code"}, DenyEnv: []string{"LD_PRELOAD", "PYTHON*"},
 		Ulimit: map[string]string{"nofile": "65536"}, UlimitMax: map[string]string{"memlock": "8GiB"},
+		Telemetry: &telemetry.Settings{StatsdAddress: "127.0.0.1:8125", StatsiteAddress: "127.0.0.1:8126", PrometheusListen: "127.0.0.1:9464"},
 	}, got)
 	requireAllSet(t, reflect.ValueOf(got))
 }

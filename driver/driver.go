@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers/fsisolation"
 	"github.com/hashicorp/nomad/plugins/shared/hclspec"
 	"golang.org/x/sys/unix"
+
+	"github.com/nomad-vllm/nomad-vllm/driver/telemetry"
 )
 
 const (
@@ -40,8 +42,11 @@ type Driver struct {
 	// closed when that is over.
 	busy map[string]chan struct{}
 
-	warned   map[string]bool // see warnOnce
-	packages packageCache
+	warned map[string]bool // see warnOnce
+
+	numbers       *telemetry.Recorder
+	telemetryOnce sync.Once
+	packages      packageCache
 }
 
 var (
@@ -56,7 +61,7 @@ func New(ctx context.Context, log hclog.Logger) *Driver {
 	return &Driver{
 		Eventer: eventer.NewEventer(ctx, log),
 		log:     log, ctx: ctx, cfg: defaultConfig(), tasks: map[string]*handle{},
-		warned: map[string]bool{}, prober: newProber(), busy: map[string]chan struct{}{},
+		warned: map[string]bool{}, numbers: telemetry.New(), prober: newProber(), busy: map[string]chan struct{}{},
 	}
 }
 
@@ -209,7 +214,12 @@ func (d *Driver) StopTask(id string, timeout time.Duration, signal string) error
 	if h.running() {
 		d.event(h.cfg, fmt.Sprintf("Draining: %s sent; what is left after %s (kill_timeout) is killed", signal, timeout))
 	}
-	return h.stop(sig, timeout)
+	begin := time.Now()
+	if err := h.stop(sig, timeout); err != nil {
+		return err
+	}
+	d.numbers.StopTook(time.Since(begin))
+	return nil
 }
 
 // DestroyTask implements drivers.DriverPlugin.

@@ -16,6 +16,8 @@ func (r *recoverable) Unwrap() error { return r.error }
 type startError struct {
 	err   error
 	again bool
+	// launch: the system refused, not the config.
+	launch bool
 }
 
 func (e *startError) Error() string {
@@ -47,4 +49,4 @@ func allRecoverable(err error) bool {
 }
 
 // launchError may pass: a full disk, no memory, a binary that is being replaced.
-func launchError(err error) error { return &startError{err: err, again: true} }
+func launchError(err error) error { return &startError{err: err, again: true, launch: true} }

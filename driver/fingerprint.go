@@ -24,6 +24,7 @@ const (
 
 // Fingerprint implements drivers.DriverPlugin.
 func (d *Driver) Fingerprint(ctx context.Context) (<-chan *drivers.Fingerprint, error) {
+	d.openTelemetry()
 	ch := make(chan *drivers.Fingerprint)
 	go func() {
 		defer close(ch)
@@ -39,6 +40,7 @@ func (d *Driver) Fingerprint(ctx context.Context) (<-chan *drivers.Fingerprint, 
 				return
 			}
 			f := d.fingerprint()
+			d.countRunning() // a sink forgets what it has not heard for a while
 			withdraw(f.Attributes, sent)
 			select {
 			case ch <- f:

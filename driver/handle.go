@@ -43,6 +43,7 @@ func (d *Driver) adopt(c *drivers.TaskConfig, s taskState) {
 	d.mu.Lock()
 	d.tasks[c.ID] = h
 	d.mu.Unlock()
+	d.countRunning()
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
@@ -57,6 +58,8 @@ func (d *Driver) adopt(c *drivers.TaskConfig, s taskState) {
 		h.result, note = exitResult(rec)
 		h.finished = rec.FinishedAt
 		close(h.done)
+		d.numbers.Ended(howEnded(rec))
+		d.countRunning()
 		h.log.Info("task ended", "exit_code", h.result.ExitCode, "signal", h.result.Signal, "oom", h.result.OOMKilled, "error", h.result.Err)
 		select { // the story before its end
 		case <-told:

@@ -33,13 +33,16 @@ func (d *Driver) RecoverTask(t *drivers.TaskHandle) error {
 		return nil
 	}
 	defer release()
+	d.openTelemetry()
 	s, err := decodeState(t)
 	if err != nil {
 		if s, err = d.rebuildState(t.Config, err); err != nil {
+			d.numbers.Recovered(false)
 			return fmt.Errorf("recover task %s: %w", t.Config.ID, err)
 		}
 	}
 	d.adopt(t.Config, s)
+	d.numbers.Recovered(true)
 	d.log.Info("task recovered", "task_id", t.Config.ID, "pid", s.Started.Task.PID)
 	return nil
 }

@@ -62,11 +62,14 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 
 // stopNote tells a stop in order from one that cut answers off.
 func stopNote(o outcome) string {
-	if o.Signal == int(unix.SIGKILL) {
+	if o.killed() {
 		return fmt.Sprintf("Stopped after %s: killed, because it had not ended within kill_timeout", ran(o))
 	}
 	return fmt.Sprintf("Stopped after %s (%s)", ran(o), how(o))
 }
+
+// killed reports whether the engine did not end by itself.
+func (o outcome) killed() bool { return o.Signal == int(unix.SIGKILL) }
 
 func how(o outcome) string {
 	if o.Signal != 0 {

@@ -55,6 +55,11 @@ func newScene(t *testing.T, behaviour string, change ...func(*driver.Config)) *s
 func (s *scene) plugin() {
 	s.t.Helper()
 	s.pluginProcess = startPlugin(s.t, s.cfg)
+	ctx, cancel := context.WithCancel(s.t.Context())
+	fingerprints, err := s.Fingerprint(ctx) // as an agent does first: it starts what runs for good
+	require.NoError(s.t, err)
+	<-fingerprints
+	cancel()
 	require.Eventually(s.t, func() bool { // it is still starting a few
 		files, routines := s.files, s.routines
 		s.files = s.pluginProcess.files()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
 	"golang.org/x/sys/unix"
@@ -19,9 +20,21 @@ import (
 // process exists: Nomad remembers the task only from then on, and cannot stop
 // one that is still being started, so nothing here waits for the model.
 func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers.DriverNetwork, error) {
+	d.openTelemetry()
+	begin := time.Now()
+	h, err := d.startTask(c)
+	if err != nil {
+		d.numbers.StartFailed(failureReason(err))
+		return nil, nil, err
+	}
+	d.numbers.Started(time.Since(begin))
+	return h, nil, nil
+}
+
+func (d *Driver) startTask(c *drivers.TaskConfig) (*drivers.TaskHandle, error) {
 	release, known := d.reserve(c.ID)
 	if known {
-		return nil, nil, fmt.Errorf("task %s: %s was started already", c.ID, c.Name)
+		return nil, fmt.Errorf("task %s: %s was started already", c.ID, c.Name)
 	}
 	defer release()
 	cfg := d.config()
@@ -31,7 +44,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	}
 	if err != nil {
 		openLogsOnce(c)
-		return nil, nil, configError(err)
+		return nil, configError(err)
 	}
 	d.sweep(cfg, c)
 	d.event(c, "Starting: "+commandLine(p.Argv, p.Env))
@@ -39,12 +52,12 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 		d.event(c, note)
 	}
 	if err := makeStateDir(spec.Dir); err != nil {
-		return nil, nil, launchError(fmt.Errorf("create task state: %w", err))
+		return nil, launchError(fmt.Errorf("create task state: %w", err))
 	}
 	if err := writeFiles(p.Files, spec.User); err != nil {
 		_ = os.RemoveAll(spec.Dir)
 		openLogsOnce(c)
-		return nil, nil, launchError(err)
+		return nil, launchError(err)
 	}
 	dirs := findCgroups(c)
 	d.limit(c, dirs, p.Bounds.Limits)
@@ -52,7 +65,7 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	if err != nil {
 		_ = os.RemoveAll(spec.Dir)
 		openLogsOnce(c)
-		return nil, nil, launchError(fmt.Errorf("start %s: %w", p.Argv[0], err))
+		return nil, launchError(fmt.Errorf("start %s: %w", p.Argv[0], err))
 	}
 	d.checkInside(c, dirs, p.Bounds.Limits, started.Shim.PID)
 	state := taskState{Version: stateVersion, Dir: spec.Dir, Cgroup: dirs.Own(), Started: started}
@@ -61,11 +74,11 @@ func (d *Driver) StartTask(c *drivers.TaskConfig) (*drivers.TaskHandle, *drivers
 	out.State = drivers.TaskStateRunning
 	if err := out.SetDriverState(&state); err != nil {
 		d.end(c.ID, spec.Dir)
-		return nil, nil, fmt.Errorf("encode task state: %w", err)
+		return nil, fmt.Errorf("encode task state: %w", err)
 	}
 	d.adopt(c, state)
 	d.log.Info("task started", "task_id", c.ID, "pid", started.Task.PID, "shim_pid", started.Shim.PID)
-	return out, nil, nil
+	return out, nil
 }
 
 // prepare does everything that needs no process yet.

@@ -22,6 +22,9 @@ func (d *Driver) tell(h *handle) {
 		}
 		for _, n := range list {
 			d.eventAt(h.cfg, n.Text, n.At)
+			if n.Ready > 0 {
+				d.numbers.Ready(n.Ready)
+			}
 			seq = n.Seq
 		}
 		if err == nil {

@@ -13,15 +13,18 @@ type Note struct {
 	Seq  int       `json:"seq"` // from 1
 	At   time.Time `json:"at"`
 	Text string    `json:"text"`
+	// Ready is how long the engine took to serve; 0: the note says something else.
+	Ready time.Duration `json:"ready,omitempty"`
 }
 
 // notes reads both streams as they pass and remembers what is worth telling.
 // The pumps feed it, so nothing in it may wait.
 type notes struct {
-	mu    sync.Mutex
-	story *enginelog.Story
-	clues *enginelog.Clues
-	list  []Note
+	mu      sync.Mutex
+	started time.Time
+	story   *enginelog.Story
+	clues   *enginelog.Clues
+	list    []Note
 	// taken is how far some plugin has come: the next life of the plugin,
 	// which does not know, goes on from there.
 	taken   int
@@ -29,7 +32,7 @@ type notes struct {
 }
 
 func newNotes(started time.Time) *notes {
-	return &notes{story: enginelog.NewStory(started), clues: enginelog.NewClues(), changed: make(chan struct{})}
+	return &notes{started: started, story: enginelog.NewStory(started), clues: enginelog.NewClues(), changed: make(chan struct{})}
 }
 
 // line is called with each line of the log.
@@ -42,6 +45,9 @@ func (n *notes) line(text string) {
 	}
 	if told := n.story.Line(text, now); told != "" {
 		n.add(told, now)
+		if ready := n.story.Ready(); !ready.IsZero() { // nothing is told after that
+			n.list[len(n.list)-1].Ready = ready.Sub(n.started)
+		}
 	}
 }
 
