@@ -208,6 +208,7 @@ func TestFault_processIDsReused(t *testing.T) {
 func reuse(t *testing.T, pid int) *bystander {
 	t.Helper()
 	const next = "/proc/sys/kernel/ns_last_pid"
+	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH }, soon, often, "nobody reaps process %d", pid)
 	for range 200 { // others on this machine fork too
 		if os.WriteFile(next, []byte(strconv.Itoa(pid-1)), 0) != nil {
 			return newBystander(t)

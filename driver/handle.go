@@ -146,7 +146,11 @@ func (h *handle) stop(sig syscall.Signal, grace time.Duration) error {
 	if !h.running() {
 		return nil
 	}
-	if h.askToStop(sig, grace) && h.ended(grace+killSlack) {
+	limit := grace + killSlack
+	if !h.askToStop(sig, grace) { // it may have heard all the same, on a machine that is busy
+		limit = max(grace, stopCallTimeout)
+	}
+	if h.ended(limit) {
 		return nil
 	}
 	// The supervisor hangs (stuck in the kernel).

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nomad-vllm/nomad-vllm/driver"
+	"github.com/nomad-vllm/nomad-vllm/driver/shim"
 )
 
 const (
@@ -145,7 +145,10 @@ func (k *task) wait(d drivers.DriverPlugin) *drivers.ExitResult {
 func gone(t *testing.T, pids ...int) {
 	t.Helper()
 	for _, pid := range pids {
-		require.Eventually(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH }, soon, often, "process %d is still there", pid)
+		require.Eventually(t, func() bool {
+			st, err := shim.ReadStat(pid)
+			return err != nil || st.State == 'Z' // its next parent may take its time to reap it
+		}, soon, often, "process %d is still there", pid)
 	}
 }
 
