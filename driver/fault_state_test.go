@@ -33,7 +33,7 @@ func TestFault_stateUnreadable(t *testing.T) {
 		broken := func(s *scene) {
 			s.handle.DriverState = unreadable(t, s.handle.DriverState)[name]
 		}
-		t.Run(name+", the task runs", func(t *testing.T) {
+		t.Run(name+", while it runs", func(t *testing.T) {
 			s := newScene(t, "tree")
 			s.start()
 			broken(s)
@@ -44,7 +44,7 @@ func TestFault_stateUnreadable(t *testing.T) {
 			s.stop()
 			s.settles(ending{})
 		})
-		t.Run(name+", the task has ended", func(t *testing.T) {
+		t.Run(name+", after its end", func(t *testing.T) {
 			s := newScene(t, "exit-on-usr1:42")
 			s.start()
 			broken(s)
@@ -192,7 +192,7 @@ func TestFault_processIDsReused(t *testing.T) {
 		} {
 			h := drivers.NewTaskHandle(1)
 			h.Config, h.State = s.task.TaskConfig, drivers.TaskStateRunning
-			require.NoError(t, h.SetDriverState(&state{Version: 1, Dir: filepath.Join(t.TempDir(), "gone"), Started: started}))
+			require.NoError(t, h.SetDriverState(&state{Version: 1, Dir: s.stateDir(), Started: started}))
 			require.NoError(t, s.RecoverTask(h))
 			require.Error(t, waitResult(t, s, s.task.ID).Err, "the task is lost, and that is said")
 			require.NoError(t, s.StopTask(s.task.ID, 0, ""))
