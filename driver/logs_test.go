@@ -1,8 +1,10 @@
 package driver_test
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,28 +35,42 @@ type collector struct {
 
 func collect(t *testing.T, path string) *collector {
 	c := &collector{done: make(chan struct{})}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	require.NoError(t, err)
-	c.file = f
+	opened := make(chan error, 1)
 	go func() {
 		defer close(c.done)
-		buf := make([]byte, 32<<10)
-		for {
-			n, err := f.Read(buf)
-			c.mu.Lock()
-			c.text.Write(buf[:n])
-			seen := c.text.Len() > 0
-			c.mu.Unlock()
-			if err == io.EOF && !seen { // no writer yet
-				time.Sleep(often)
-				continue
-			}
-			if err != nil {
-				return
-			}
+		f, err := os.Open(path) // waits for the first writer
+		c.mu.Lock()
+		c.file = f
+		c.mu.Unlock()
+		opened <- err
+		if err == nil {
+			_, _ = io.Copy(c, f)
 		}
 	}()
+	t.Cleanup(func() {
+		// A writer of our own, should there never have been another.
+		if f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+			f.Close()
+		}
+		require.NoError(t, <-opened)
+		c.leave()
+	})
 	return c
+}
+
+func (c *collector) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.Write(b)
+}
+
+// leave closes the fifo, as a collector does that ends before the engine.
+func (c *collector) leave() {
+	c.mu.Lock()
+	f := c.file
+	c.mu.Unlock()
+	f.Close()
+	<-c.done
 }
 
 func (c *collector) String() string {
@@ -125,4 +141,56 @@ func TestLogs_theCollectorOfASilentEngineSeesItsEnd(t *testing.T) {
 	case <-time.After(soon):
 		t.Fatal("the collector waits for a writer that never comes")
 	}
+}
+
+// TestLogs_nothingIsLostOrDoubledWhileNobodyReads: the plugin and the collector
+// are gone for a while, as in an agent's restart, and the engine goes on.
+func TestLogs_nothingIsLostOrDoubledWhileNobodyReads(t *testing.T) {
+	s := newScene(t, "numbers:3000") // 300 kB a batch: more than the fifo holds
+	s.task.fifos()
+	collectors := map[string][]*collector{}
+	join := func() {
+		collectors["out"] = append(collectors["out"], collect(t, s.task.StdoutPath))
+		collectors["err"] = append(collectors["err"], collect(t, s.task.StderrPath))
+	}
+	batch := func(upTo int) {
+		require.NoError(t, syscall.Kill(s.task.said("ready"), syscall.SIGUSR1))
+		s.task.said("wrote-" + strconv.Itoa(upTo))
+	}
+	join()
+	s.start()
+	batch(3000)
+	for _, c := range collectors {
+		require.Eventually(t, func() bool { return c[0].String() != "" }, soon, often)
+		c[0].leave() // somewhere in the middle
+	}
+	s.kill()
+	batch(6000)
+	s.plugin()
+	s.recover()
+	join()
+	batch(9000)
+	s.stop()
+	for stream, cs := range collectors {
+		<-cs[1].done
+		var want strings.Builder
+		for i := range 9000 {
+			fmt.Fprintf(&want, "%s %07d %s\n", stream, i, strings.Repeat("x", 80))
+		}
+		require.True(t, want.String() == cs[0].String()+cs[1].String(), "%s: %d bytes then %d, want %d", stream, len(cs[0].String()), len(cs[1].String()), want.Len())
+	}
+	s.settles(ending{})
+}
+
+// A collector that lost its fifo makes another one under the same name.
+func TestLogs_followAFifoThatIsMadeAnew(t *testing.T) {
+	s := newScene(t, "numbers:10")
+	s.task.fifos()
+	s.start()
+	s.task.fifos()
+	out := collect(t, s.task.StdoutPath)
+	require.NoError(t, syscall.Kill(s.task.said("ready"), syscall.SIGUSR1))
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "out 0000009") }, soon, often)
+	s.stop()
+	s.settles(ending{})
 }

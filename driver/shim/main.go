@@ -169,7 +169,7 @@ func (s *supervisor) finish() error {
 		s.record.ExitCode = ws.ExitStatus()
 	}
 	for _, p := range s.pumps {
-		s.record.Dropped += p.dropped.Load()
+		s.record.Dropped += p.backlog.dropped()
 	}
 	err := s.record.write(s.spec.Dir)
 	close(s.ended)

@@ -4,17 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	chunkSize   = 16 << 10
-	queueChunks = 64 // 1 MiB a stream until it is dropped
-	retryOpen   = 200 * time.Millisecond
-	writeTurn   = 500 * time.Millisecond
+	chunkSize = 16 << 10
+	retryOpen = 200 * time.Millisecond
+	writeTurn = 500 * time.Millisecond
 )
 
 // pump carries one of the engine's streams to Nomad's fifo. An engine that
@@ -25,8 +23,7 @@ type pump struct {
 	path    string
 	tail    *tail
 	lines   splitter
-	queue   chan []byte
-	dropped atomic.Int64
+	backlog *backlog
 	ended   chan struct{} // closed when the engine's end is closed
 	written chan struct{} // closed when the writer is through
 }
@@ -39,8 +36,8 @@ func startPump(path string, t *tail, n *notes) (*pump, *os.File, error) {
 	}
 	p := &pump{
 		path: path, tail: t, lines: splitter{notes: n},
-		queue: make(chan []byte, queueChunks),
-		ended: make(chan struct{}), written: make(chan struct{}),
+		backlog: newBacklog(),
+		ended:   make(chan struct{}), written: make(chan struct{}),
 	}
 	go p.read(r)
 	go p.write()
@@ -50,18 +47,14 @@ func startPump(path string, t *tail, n *notes) (*pump, *os.File, error) {
 func (p *pump) read(r *os.File) {
 	defer r.Close()
 	defer close(p.ended)
-	defer close(p.queue)
+	defer p.backlog.close()
+	buf := make([]byte, chunkSize)
 	for {
-		buf := make([]byte, chunkSize)
 		n, err := r.Read(buf)
 		if n > 0 {
 			p.tail.add(buf[:n])
 			p.lines.add(buf[:n])
-			select {
-			case p.queue <- buf[:n]:
-			default:
-				p.dropped.Add(int64(n))
-			}
+			p.backlog.add(buf[:n])
 		}
 		if err != nil {
 			return
@@ -82,15 +75,13 @@ func (p *pump) write() {
 			out.Close()
 		}
 	}()
-	told := int64(0)
-	for b := range p.queue {
-		if n := p.dropped.Load(); n > told {
-			b = append(fmt.Appendf(nil, "\n[nomad-driver-vllm: %d bytes of log dropped here: nobody read them]\n", n-told), b...)
-			told = n
-		}
-		rest, ok := p.put(&out, b)
+	for {
+		b, ok := p.backlog.take()
 		if !ok {
-			p.dropped.Add(int64(len(rest)))
+			return
+		}
+		if rest, ok := p.put(&out, b); !ok {
+			p.backlog.abandon(len(rest))
 		}
 	}
 }
@@ -98,6 +89,10 @@ func (p *pump) write() {
 // put writes b, however long the reader takes. It gives up once the engine
 // has ended and the reader takes nothing any more.
 func (p *pump) put(out **os.File, b []byte) (rest []byte, ok bool) {
+	if *out != nil && p.replaced(*out) {
+		(*out).Close()
+		*out = nil
+	}
 	for len(b) > 0 {
 		if *out == nil {
 			f, err := openLog(p.path)
@@ -116,7 +111,7 @@ func (p *pump) put(out **os.File, b []byte) (rest []byte, ok bool) {
 		b = b[n:]
 		switch {
 		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && p.stillThere(*out):
+		case errors.Is(err, os.ErrDeadlineExceeded) && !p.replaced(*out):
 			select {
 			case <-p.ended:
 				if n == 0 {
@@ -139,15 +134,15 @@ func (p *pump) put(out **os.File, b []byte) (rest []byte, ok bool) {
 	return nil, true
 }
 
-// stillThere reports whether the path still leads to the file that is open:
-// Nomad makes the fifo anew when it has lost it.
-func (p *pump) stillThere(f *os.File) bool {
+// replaced reports whether the path leads to another file than the open one by
+// now: Nomad makes the fifo anew when it has lost it, and reads that one.
+func (p *pump) replaced(f *os.File) bool {
 	opened, err := f.Stat()
 	if err != nil {
-		return false
+		return true
 	}
 	named, err := os.Stat(p.path)
-	return err == nil && os.SameFile(opened, named)
+	return err == nil && !os.SameFile(opened, named)
 }
 
 // openLog opens a fifo for reading too: then the open never waits for a
