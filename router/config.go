@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/router/admit"
 	"github.com/nomad-vllm/nomad-vllm/router/breaker"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
 )
@@ -77,6 +78,19 @@ type Config struct {
 	LocalBelow int
 	// Breaker says when an instance is kept away from; zero is the default.
 	Breaker breaker.Config
+	// Keys are the clients' keys; none: whoever asks is served. With keys a
+	// client's Authorization is not passed on to the instances.
+	Keys []admit.Key
+	// Limits bound what runs and what waits; the zero Limits bound only what
+	// waits, of which there is none then.
+	Limits admit.Limits
+	// InstanceWait is how long a request waits for the first instance where
+	// there is none. 0: not at all.
+	InstanceWait time.Duration
+	// BodyTimeout bounds the time in which a client sends its body, default 1
+	// min; WriteTimeout the time in which it takes nothing of its answer,
+	// default 1 min.
+	BodyTimeout, WriteTimeout time.Duration
 	// UpstreamAPIKey replaces the client's Authorization on both legs. Empty:
 	// the client's is passed on.
 	UpstreamAPIKey Secret
@@ -92,6 +106,8 @@ const (
 	DefaultFirstTokenTimeout = 5 * time.Minute
 	DefaultAnswerTimeout     = 30 * time.Minute
 	DefaultStallTimeout      = time.Minute
+	DefaultBodyTimeout       = time.Minute
+	DefaultWriteTimeout      = time.Minute
 )
 
 // complete fills in the defaults.
@@ -111,6 +127,7 @@ func (c *Config) complete() {
 	}{
 		{&c.DialTimeout, DefaultDialTimeout}, {&c.FirstTokenTimeout, DefaultFirstTokenTimeout},
 		{&c.AnswerTimeout, DefaultAnswerTimeout}, {&c.StallTimeout, DefaultStallTimeout},
+		{&c.BodyTimeout, DefaultBodyTimeout}, {&c.WriteTimeout, DefaultWriteTimeout},
 	} {
 		if *d.value == 0 {
 			*d.value = d.def
@@ -135,6 +152,7 @@ func (c *Config) Validate() error {
 	}{
 		{"dial timeout", c.DialTimeout}, {"first token timeout", c.FirstTokenTimeout},
 		{"answer timeout", c.AnswerTimeout}, {"stall timeout", c.StallTimeout},
+		{"body timeout", c.BodyTimeout}, {"write timeout", c.WriteTimeout},
 	} {
 		atLeast(d.name, d.value == 0 || d.value >= 10*time.Millisecond, d.value, "10ms")
 	}

@@ -23,6 +23,10 @@ const (
 	typeUnavailable = "ServiceUnavailableError"
 	typeBadGateway  = "BadGatewayError"
 	typeMethod      = "MethodNotAllowedError"
+
+	typeUnauthorized = "UnauthorizedError"
+	typeTooMany      = "TooManyRequestsError"
+	typeTimeout      = "RequestTimeoutError"
 )
 
 // apiError is an error that the client is told, in OpenAI's shape.

@@ -40,6 +40,7 @@ func (t *trip) relay(ctx context.Context, a *answer) {
 	t.w.WriteHeader(a.resp.Status)
 	t.flush = http.NewResponseController(t.w)
 	readErr, writeErr := t.pump(a)
+	_ = t.flush.SetWriteDeadline(time.Time{}) // or the connection's next request would inherit it
 	switch {
 	case writeErr != nil:
 		t.out.code, t.out.failure = statusClientGone, "client gone: "+writeErr.Error()
@@ -141,6 +142,10 @@ func (t *trip) send(a *answer, piece []byte) error {
 		t.s.metrics.StreamFailure(metrics.StreamLateError)
 		t.out.failure = "the stream had an error event"
 	}
+	if now := time.Now(); now.Sub(t.writing) > t.s.cfg.WriteTimeout/4 {
+		t.writing = now // as for stallWatch
+		_ = t.flush.SetWriteDeadline(now.Add(t.s.cfg.WriteTimeout))
+	}
 	n, err := t.w.Write(piece)
 	t.out.bytes += int64(n)
 	if err == nil && !a.whole && (a.stream || a.resp.Length < 0) {
@@ -219,7 +224,10 @@ func (t *trip) finish() {
 		"path", t.out.path, "reason", t.out.reason, "prefill", t.out.prefill, "decode", t.out.decode,
 		"prefill_ms", milliseconds(t.out.prefillTook), "decode_ms", milliseconds(t.out.decodeTook),
 		"first_token_ms", milliseconds(t.out.firstToken), "total_ms", milliseconds(took),
-		"attempts", t.out.attempts, "prefill_tries", t.out.prefillTries, "bytes", t.out.bytes,
+		"queued_ms", milliseconds(t.out.queued), "attempts", t.out.attempts, "prefill_tries", t.out.prefillTries, "bytes", t.out.bytes,
+	}
+	if t.out.key != "" {
+		kv = append(kv, "key", t.out.key)
 	}
 	if t.out.failure != "" {
 		kv = append(kv, "failure", t.out.failure)

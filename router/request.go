@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -40,10 +41,15 @@ var errClientGone = errors.New("client left before its request was complete")
 // readRequest reads and checks a request. The error is an *apiError, or the
 // cause why the client is gone.
 func (t *trip) readRequest(r *http.Request) error {
+	// A body that trickles in holds a place; one that is there costs nothing.
+	control := http.NewResponseController(t.w)
+	_ = control.SetReadDeadline(t.req.started.Add(t.out.queued + t.s.cfg.BodyTimeout)) // where it can be set
 	memory, err := t.s.readBody(t.w, r)
 	if err != nil {
+		t.w.Header().Set("Connection", "close") // the rest of the body is not waited for
 		return err
 	}
+	_ = control.SetReadDeadline(time.Time{})
 	req := &t.req
 	req.memory, req.object = memory, &t.parsed
 	err = t.parsed.Reset(memory.B)
@@ -81,6 +87,12 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (*buffer.Buffe
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("%w: %w", errClientGone, err)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, &apiError{
+			Message: fmt.Sprintf("the request body did not arrive within %s", s.cfg.BodyTimeout),
+			Type:    typeTimeout, Code: http.StatusRequestTimeout,
+		}
 	}
 	return nil, badRequest("request body cannot be read: "+err.Error(), nil)
 }
@@ -150,7 +162,7 @@ func (s *Server) appendLegHeader(b []byte, client http.Header, id string) []byte
 		}
 	}
 	for name, values := range client {
-		if !forLegs(name) || slices.Contains(named, name) || key != "" && name == "Authorization" {
+		if !forLegs(name) || slices.Contains(named, name) || name == "Authorization" && (key != "" || s.keys.Required()) {
 			continue
 		}
 		for _, v := range values {

@@ -16,7 +16,7 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("POST "+string(ep), s.generate(ep))
 		mux.HandleFunc(string(ep), s.methodNotAllowed("POST"))
 	}
-	mux.HandleFunc("GET /v1/models", s.models)
+	mux.HandleFunc("GET /v1/models", s.authorized(s.models))
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /ready", s.ready)
 	mux.HandleFunc("GET /status", s.statusJSON)

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/router/admit"
 	"github.com/nomad-vllm/nomad-vllm/router/breaker"
 	"github.com/nomad-vllm/nomad-vllm/router/buffer"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
@@ -27,6 +28,8 @@ type Server struct {
 	chooser  *choose.Chooser
 	worth    *choose.Worth
 	breakers *breaker.Breakers
+	keys     *admit.Keys
+	queue    *admit.Queue
 	metrics  *metrics.Metrics
 	table    atomic.Pointer[pool.Table]
 	draining atomic.Bool
@@ -43,6 +46,10 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	cfg.complete()
+	keys, err := admit.NewKeys(cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		cfg:    cfg,
 		logger: cfg.Logger.Named("router"),
@@ -51,6 +58,8 @@ func New(cfg Config) (*Server, error) {
 		chooser:  choose.New(cfg.Choose),
 		worth:    choose.NewWorth(cfg.LocalBelow),
 		breakers: breaker.New(cfg.Breaker),
+		keys:     keys,
+		queue:    admit.NewQueue(cfg.Limits, nil),
 
 		page:   parsePage(),
 		nixl:   handoff.NewNIXL(),
@@ -104,6 +113,7 @@ func (s *Server) view() metrics.View {
 		return metrics.View{Age: -1}
 	}
 	v := metrics.View{}
+	v.Running, v.Queued = s.queue.Depth()
 	if at := t.Snapshot.At; !at.IsZero() {
 		v.Age = max(0, time.Since(at))
 	}
@@ -112,6 +122,7 @@ func (s *Server) view() metrics.View {
 		v.Instances = append(v.Instances, metrics.Instance{
 			ID: i.ID, Role: i.Role, Usable: i.Usable(),
 			Prefills: l.Prefills, PrefillBytes: l.PrefillBytes, Decodes: l.Decodes,
+			Breaker: s.breakers.State(i), Share: l.Share,
 		})
 	}
 	return v

@@ -32,7 +32,10 @@ func TestDecodeHangs_anotherPairServes(t *testing.T) {
 		"stream, no head":  {`{"prompt":"x","stream":true}`, func(http.ResponseWriter) {}},
 		"stream, no token": {`{"prompt":"x","stream":true}`, func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/event-stream"); w.WriteHeader(200) }},
 		"json, no head":    {`{"prompt":"x"}`, func(http.ResponseWriter) {}},
-		"json, half":       {`{"prompt":"x"}`, func(w http.ResponseWriter) { w.Header().Set("Content-Length", "99"); _, _ = w.Write([]byte(`{"choices"`)) }},
+		"json, half": {`{"prompt":"x"}`, func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "99")
+			_, _ = w.Write([]byte(`{"choices"`))
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, p, d := several(t, Config{FirstTokenTimeout: limit, AnswerTimeout: limit}, 2, 2)

@@ -47,6 +47,7 @@ type trip struct {
 	expires  time.Time      // when what a prefill gave must not be sent any more
 	page     *buffer.Buffer // what an answer passes through
 	flush    *http.ResponseController
+	writing  time.Time // when its write deadline was set
 	watch    sse.Watch
 
 	// Instances that failed this request, by ID.
@@ -92,6 +93,8 @@ type outcome struct {
 	code         int
 	bytes        int64
 	failure      string // for the log
+	key          string // the name of the client's key
+	queued       time.Duration
 }
 
 // generate serves one endpoint.
@@ -106,7 +109,11 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 		s.metrics.Begin()
 		defer t.finish()
 		w.Header().Set(pd.HeaderRequestID, t.req.id)
-		err := t.readRequest(r)
+		release, err := t.admit(r.Context(), r.Header)
+		if err == nil {
+			defer release()
+			err = t.readRequest(r)
+		}
 		if err == nil {
 			t.weigh()
 			err = t.serve(r.Context())
@@ -122,7 +129,7 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 func (t *trip) serve(ctx context.Context) error {
 	for {
 		t.out.attempts++
-		view, err := t.view()
+		view, err := t.await(ctx)
 		if err != nil {
 			return err
 		}
@@ -259,7 +266,10 @@ func (t *trip) legName() string {
 // fail tells the client, if it is still there, why it gets no answer.
 func (t *trip) fail(ctx context.Context, err error) {
 	t.out.failure = err.Error()
-	if ctx.Err() != nil || errors.Is(err, errClientGone) {
+	e, ok := errors.AsType[*apiError](err)
+	// net/http ends the context of a body that met its deadline.
+	slow := ok && e.Code == http.StatusRequestTimeout
+	if ctx.Err() != nil && !slow || errors.Is(err, errClientGone) {
 		t.out.code = statusClientGone
 		// Returning would make net/http answer 200 with an empty body, which a
 		// client that only closed its sending side would take for success.
@@ -270,7 +280,6 @@ func (t *trip) fail(ctx context.Context, err error) {
 		t.relayAnswered(a)
 		return
 	}
-	e, ok := errors.AsType[*apiError](err)
 	if !ok {
 		e = badRequest(err.Error(), nil) // the body could not be read
 	}

@@ -44,6 +44,12 @@ func places() []place {
 		{"breaker.max_ejected", "breaker-max-ejected"},
 		{"slow_start", "slow-start"},
 		{"limits.max_body", "max-body"},
+		{"limits.max_running", "max-running"},
+		{"limits.max_waiting", "max-waiting"},
+		{"limits.max_wait", "max-wait"},
+		{"limits.instance_wait", "instance-wait"},
+		{"limits.body_timeout", "body-timeout"},
+		{"limits.write_timeout", "write-timeout"},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router"
+	"github.com/nomad-vllm/nomad-vllm/router/admit"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
 )
 
@@ -77,6 +78,12 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.DurationVar(&s.router.AnswerTimeout, "answer-timeout", router.DefaultAnswerTimeout, "longest time for a decode to give an answer that is no stream")
 	f.DurationVar(&s.router.StallTimeout, "stall-timeout", router.DefaultStallTimeout, "longest time for a stream to stand still")
 	f.BoolVar(&s.router.NoFallback, "no-fallback", false, "fail requests that cannot be handed over, instead of having a decode serve them alone")
+	f.IntVar(&s.router.Limits.MaxRunning, "max-running", 0, "requests that are served at once; more wait; 0: no limit")
+	f.IntVar(&s.router.Limits.MaxWaiting, "max-waiting", admit.DefaultMaxWaiting, "requests that wait; more are sent away with 503")
+	f.DurationVar(&s.router.Limits.MaxWait, "max-wait", admit.DefaultMaxWait, "longest wait")
+	f.DurationVar(&s.router.InstanceWait, "instance-wait", time.Minute, "longest time for which a request waits for the first instance; 0: it does not")
+	f.DurationVar(&s.router.BodyTimeout, "body-timeout", router.DefaultBodyTimeout, "longest time for a client to send its body")
+	f.DurationVar(&s.router.WriteTimeout, "write-timeout", router.DefaultWriteTimeout, "longest time for a client to take nothing of its answer")
 	f.DurationVar(&s.router.DialTimeout, "dial-timeout", router.DefaultDialTimeout, "longest time to connect to an instance")
 	f.Var(policy{&s.router.Choose.Prefill}, "prefill-policy", "how a prefill is chosen, a `policy`: "+policies())
 	f.Var(policy{&s.router.Choose.Decode}, "decode-policy", "how a decode is chosen, a `policy` as above")

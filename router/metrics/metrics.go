@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/admit"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 )
 
@@ -25,6 +26,8 @@ type Metrics struct {
 	streams  *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	suspects *prometheus.CounterVec
+	rejected *prometheus.CounterVec
+	waiting  *prometheus.GaugeVec
 	active   prometheus.Gauge
 
 	known  sync.Map // outcome -> prometheus.Counter: looking labels up costs more than counting
@@ -65,11 +68,17 @@ func New(view func() View) *Metrics {
 		suspects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pd_router_suspect_answers_total", Help: "Answers 401, 403 or 404 of a prefill upon which another was asked: its own settings may be wrong.",
 		}, []string{"code"}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pd_router_rejected_total", Help: "Requests that were not let in: queue_full, waited_too_long, key_busy (a key's own limit), key_rate.",
+		}, []string{"reason"}),
+		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pd_router_waiting_for_instance", Help: "Requests that wait for the first instance of their model (empty: not registered yet).",
+		}, []string{"model"}),
 		active: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pd_router_requests_in_flight", Help: "Requests being served now.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.refused, m.suspects, m.active,
+	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.refused, m.suspects, m.rejected, m.waiting, m.active,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &instances{view: view})
 	m.zero()
 	m.perLeg, m.path = map[string]prometheus.Observer{}, map[pd.Path]timers{}
@@ -103,6 +112,10 @@ func (m *Metrics) zero() {
 		m.retries.WithLabelValues(leg)
 		m.leg.WithLabelValues(leg)
 	}
+	for _, why := range admit.Reasons() {
+		m.rejected.WithLabelValues(why)
+	}
+	m.waiting.WithLabelValues("")
 	for _, why := range handoff.Refusals() {
 		m.refused.WithLabelValues(string(why))
 	}
@@ -168,6 +181,17 @@ func (m *Metrics) Refused(why handoff.Refusal) { m.refused.WithLabelValues(strin
 
 // Suspect counts an answer that may be the instance's own fault.
 func (m *Metrics) Suspect(code int) { m.suspects.WithLabelValues(strconv.Itoa(code)).Inc() }
+
+// Rejected counts a request that was not let in.
+func (m *Metrics) Rejected(reason string) { m.rejected.WithLabelValues(reason).Inc() }
+
+// Waiting counts a request in that waits for an instance, and out again by what
+// it returns.
+func (m *Metrics) Waiting(model string) func() {
+	g := m.waiting.WithLabelValues(model)
+	g.Inc()
+	return g.Dec
+}
 
 // Handler serves the metrics in Prometheus' text format.
 func (m *Metrics) Handler() http.Handler {
