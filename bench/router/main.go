@@ -83,7 +83,7 @@ func measure(ctx context.Context, o options) (*report.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{dir: dir, reps: o.reps, length: o.length, out: os.Stderr, begin: time.Now()}
+	b := &bench{dir: dir, reps: o.reps, length: o.length, profiles: o.profile, out: os.Stderr, begin: time.Now()}
 	for n := range o.cells {
 		if most := int(files)/2 - 800; o.cells[n].Conns > most {
 			b.say("only %d open files allowed: %d streams instead of %d", files, most, o.cells[n].Conns)

@@ -4,7 +4,7 @@
 //
 // Three goroutines run besides net/http's: the HTTP server, the Consul watch
 // (one more per service name inside it), and main, which waits for a signal
-// and then stops both.
+// and then stops both. -pprof adds one, a server of its own.
 package main
 
 import (
@@ -71,6 +71,15 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		return exitUsage
 	}
 	defer server.Close()
+	if set.pprof != "" {
+		url, stop, err := serveProfiles(set.pprof)
+		if err != nil {
+			logger.Error("cannot serve profiles", "address", set.pprof, "error", err)
+			return exitFailed
+		}
+		defer stop()
+		logger.Info("profiles", "url", url)
+	}
 	listener, err := net.Listen("tcp", set.listen)
 	if err != nil {
 		logger.Error("cannot listen", "address", set.listen, "error", err)

@@ -29,6 +29,7 @@ type settings struct {
 	logLevel     string
 	logJSON      bool
 	version      bool
+	pprof        string
 	router       router.Config
 }
 
@@ -97,6 +98,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "longest time to finish requests in flight after SIGTERM or SIGINT")
 	f.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
 	f.BoolVar(&s.logJSON, "log-json", false, "log in JSON")
+	f.StringVar(&s.pprof, "pprof", "", "loopback `address` for Go's profiles, /debug/pprof/ (default: none)")
 	f.BoolVar(&s.version, "version", false, "print the version and exit")
 	if err := f.Parse(spread(args)); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -178,6 +180,9 @@ func (s *settings) validate(f *flag.FlagSet) error {
 	}
 	if _, err := fleet.Static(s.prefill, s.decode); err != nil {
 		errs = append(errs, err)
+	}
+	if s.pprof != "" && !loopback(s.pprof) {
+		bad("-pprof %q: want a loopback address, for example 127.0.0.1:6060; profiles may hold what clients sent", s.pprof)
 	}
 	if s.drainTimeout < 0 {
 		bad("-drain-timeout is %v; want 0 or more", s.drainTimeout)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"syscall"
 	"time"
@@ -27,6 +28,8 @@ type Peer struct {
 	Version string
 	// Plain says that it passes on one leg and knows nothing of two.
 	Plain bool
+	// Profiled says that it serves Go's profiles, and logs where.
+	Profiled bool
 	// command makes the command line for a port and the engines; nil for none.
 	// dir is for the peer's files.
 	command func(port int, at engine.Addresses, dir string) ([]string, error)
@@ -137,6 +140,19 @@ func (r *Running) Stop() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
+}
+
+// Profiles is where the peer serves Go's profiles.
+func (r *Running) Profiles() (string, error) {
+	b, err := os.ReadFile(r.log)
+	if err != nil {
+		return "", err
+	}
+	m := regexp.MustCompile(`profiles: url=(\S+)`).FindSubmatch(b)
+	if m == nil {
+		return "", fmt.Errorf("%s has not logged where its profiles are", r.Name)
+	}
+	return string(m[1]), nil
 }
 
 // tail is the end of the peer's log.
