@@ -10,7 +10,7 @@ import (
 const (
 	models     = `{"object":"list","data":[{"id":"bench","object":"model","created":1,"owned_by":"vllm","root":"bench","parent":null,"max_model_len":131072}]}`
 	answerHead = `{"id":"chatcmpl-1","object":"chat.completion","created":1795340779,"model":"bench",`
-	// reply is a whole answer of 200 bytes.
+	// reply is a whole answer of about 200 bytes.
 	reply  = answerHead + `"choices":[{"index":0,"message":{"role":"assistant","content":"done"},"finish_reason":"stop"}],"usage":{"total_tokens":20}}`
 	date   = "date: Sun, 22 Nov 2026 09:46:18 GMT\r\nserver: uvicorn\r\n"
 	load   = "endpoint-load-metrics: JSON {\"named_metrics\": {\"num_requests_waiting\": 0.0, \"kv_cache_usage_perc\": 0.25}}\r\n"
