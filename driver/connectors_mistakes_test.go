@@ -51,6 +51,7 @@ func connectorMistakes() map[string]situation {
 		`kv_transfer.lmcache.pd: LMCache 0.5.3 tells the router that KV was sent; set proxy_host`:                                                        cluster("prefill", lmcacheWith(func(*LMCache) {})),
 		`kv_transfer.lmcache.pd: LMCache 0.3.6 sends to one decode; set receiver_host and receiver_port to it, or proxy_host and proxy_port for several`: cluster("prefill", lmcacheWith(func(l *LMCache) { l.Version, l.PD = "0.3.6", &LMCachePD{} })),
 		`kv_transfer.lmcache.pd: LMCache 0.3.2 knows one decode only; set init_ports on it and receiver_host on the prefill`:                             cluster("decode", lmcacheWith(func(l *LMCache) { l.Version = "0.3.2" })),
+		`kv_transfer.lmcache: LMCache 0.3.2 with pd keeps nothing in memory or on disk; remove local_cpu, max_local_cpu_size and local_disk`:             cluster("decode", lmcacheWith(func(l *LMCache) { l.Version, l.PD, l.MaxLocalCPUSize = "0.3.2", onlyReceiver(), "1GiB" })),
 		`LMCache 0.3.1 knows one decode only`:                                                                                                            cluster("prefill", lmcacheWith(func(l *LMCache) { l.Version, l.PD = "0.3.1", sender() })),
 		`kv_transfer.lmcache.pd: LMCache 0.3.3 sends to the decode of receiver_host or, with proxy_host, to any; remove the settings of one`: cluster("prefill", lmcacheWith(func(l *LMCache) {
 			l.Version, l.PD = "0.3.3", &LMCachePD{ProxyHost: "r", ProxyPort: 1, ReceiverHost: "d", ReceiverPort: 1}

@@ -165,9 +165,11 @@ func (l *lmcacheFile) remote() {
 	extra := map[string]any{}
 	if l.store != nil {
 		extra = l.storeSettings(*l.store)
-		// LMCache 0.4.7 and newer take the master's address from this key only,
-		// and connect to 127.0.0.1 without it.
+		// LMCache 0.4.7 and newer hand these to Mooncake without their prefix.
+		// It ignores master_server_address and device_name, and connects to
+		// 127.0.0.1 and picks devices by itself.
 		extra["mooncake_master_server_addr"] = l.store.MasterServerAddress
+		setText(extra, "mooncake_rdma_devices", l.store.DeviceName)
 		extra["local_hostname"] = l.storeHostname(*l.store)
 		l.seconds(extra, "transfer_timeout", "mooncake_store.transfer_timeout", l.store.TransferTimeout)
 		if l.store.Mode != "" {

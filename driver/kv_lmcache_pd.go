@@ -125,6 +125,9 @@ func (l *lmcacheFile) severalDecodes(side string) bool {
 
 // oneDecode are the settings of one prefill that sends to one decode.
 func (l *lmcacheFile) oneDecode(side string) {
+	if !l.version.Reads("enable_xpyd") {
+		l.nothingElse()
+	}
 	l.out["nixl_enable_gc"] = l.PD.EnableGC == nil || *l.PD.EnableGC
 	if side == "receiver" {
 		p, err := l.port("kv_transfer.lmcache.pd.init_ports", first(l.PD.InitPorts))
@@ -146,6 +149,15 @@ func (l *lmcacheFile) oneDecode(side string) {
 		l.fail(fmt.Errorf("kv_transfer.lmcache.pd: LMCache %s sends to one decode; %s", l.version, want))
 	}
 	l.out["nixl_receiver_host"], l.out["nixl_receiver_port"] = l.PD.ReceiverHost, l.PD.ReceiverPort
+}
+
+// nothingElse keeps nothing on this node: up to 0.3.2 LMCache ends the engine
+// at its start unless the file says so.
+func (l *lmcacheFile) nothingElse() {
+	if l.LocalCPU != nil && *l.LocalCPU || l.MaxLocalCPUSize != "" || l.LocalDisk != "" {
+		l.fail(fmt.Errorf("kv_transfer.lmcache: LMCache %s with pd keeps nothing in memory or on disk; remove local_cpu, max_local_cpu_size and local_disk", l.version))
+	}
+	l.out["max_local_cpu_size"] = 0
 }
 
 // workerPorts are the numbers of the labelled ports, one for each

@@ -14,7 +14,8 @@ func TestLMCache_generationsIgnoreEachOthersKeys(t *testing.T) {
 		"0.3.3":     {[]string{"enable_nixl", "enable_xpyd", "nixl_peer_init_port"}, []string{"enable_pd", "pd_role", "nixl_backends"}},
 		"0.3.6":     {[]string{"enable_nixl", "nixl_enable_gc", "nixl_backends"}, []string{"enable_pd", "pd_buffer_size"}},
 		"0.3.7":     {[]string{"enable_pd", "pd_role", "nixl_buffer_size"}, []string{"enable_nixl", "nixl_role", "nixl_enable_gc", "enable_xpyd"}},
-		"0.4.7":     {[]string{"enable_pd", "pd_backend_mode", "weka_path"}, []string{"enable_nixl", "no_such_key"}},
+		"0.3.10":    {[]string{"enable_pd", "weka_path"}, []string{"enable_nixl", "no_such_key"}},
+		"0.4.7":     {[]string{"enable_pd", "pd_backend_mode"}, []string{"enable_nixl", "weka_path"}},
 		"0.5.6":     {[]string{"enable_pd", "pd_backend_mode", "local_cpu"}, []string{"enable_nixl", "weka_path", "pipelined_backend"}},
 		"0.6.0.dev": {[]string{"enable_pd"}, []string{"enable_nixl"}},
 	} {
