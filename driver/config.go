@@ -124,6 +124,9 @@ type TaskConfig struct {
 	Command string `codec:"command"`
 	// Args are passed on after the driver's own.
 	Args []string `codec:"args"`
+	// AllowKnownBad are rows of the known-bad table (docs/known-bad.md) that do
+	// not keep the task from starting. Default: none.
+	AllowKnownBad []string `codec:"allow_known_bad"`
 	// KillTimeout repeats the task's own kill_timeout, which Nomad tells a
 	// driver only when it stops the task, while vLLM must know at its start how
 	// long it may drain. "" (the default): vLLM drops what it is writing.
@@ -203,6 +206,7 @@ func taskConfigSpec() *hclspec.Spec {
 		"runtime":                optional("runtime", "string"),
 		"command":                optional("command", "string"),
 		"args":                   optional("args", "list(string)"),
+		"allow_known_bad":        optional("allow_known_bad", "list(string)"),
 		"kill_timeout":           optional("kill_timeout", "string"),
 		"tensor_parallel_size":   optional("tensor_parallel_size", "number"),
 		"pipeline_parallel_size": optional("pipeline_parallel_size", "number"),

@@ -76,6 +76,7 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
   runtime = "v0.33"
   command = "local/vllm"
   args    = ["--max-model-len=8192", "--enforce-eager"]
+  allow_known_bad        = ["lmcache-wrong-text"]
   kill_timeout           = "30s"
   tensor_parallel_size   = 2
   pipeline_parallel_size = 3
@@ -179,6 +180,7 @@ func TestTaskConfig_everyFieldFromHCL(t *testing.T) {
 	require.Equal(t, TaskConfig{
 		Model: "meta-llama/Llama-3.1-8B-Instruct", Role: "prefill", Port: "api", Runtime: "v0.33", Command: "local/vllm",
 		Args:               []string{"--max-model-len=8192", "--enforce-eager"},
+		AllowKnownBad:      []string{"lmcache-wrong-text"},
 		KillTimeout:        "30s",
 		TensorParallelSize: 2, PipelineParallelSize: 3, DataParallelSize: 4,
 		UnlimitedMemory: true, CPUHardLimit: true, OOMScoreAdj: 100,

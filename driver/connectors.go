@@ -56,6 +56,7 @@ func (b *builder) connector(role pd.Role, kv *KVTransfer) vllm.KVTransferConfig 
 	if len(cfg.Extra) == 0 {
 		cfg.Extra = nil
 	}
+	b.used = append(b.used, used(cfg))
 	return cfg
 }
 

@@ -18,6 +18,9 @@ import (
 func cluster(role string, kv KVTransfer) situation {
 	return good(func(s *situation) {
 		s.Task.Role, s.Task.KVTransfer, s.SecretsDir = role, &kv, "/secrets"
+		if kv.Connector == vllm.LMCacheConnectorV1 {
+			s.GPUs = gpus{1, "0"} // without one it caches nothing
+		}
 		for i, label := range []string{"init", "init_1", "alloc", "alloc_1", "bootstrap", "lmcache"} {
 			s.Ports = append(s.Ports, port{label, "10.0.0.7", 7300 + i})
 		}

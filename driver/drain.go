@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -42,12 +43,23 @@ func (b *builder) drain() {
 // drainFor is in whole seconds, as vLLM takes it.
 func drainFor(kill time.Duration) int { return int(kill.Seconds() * drainShare) }
 
+// firstConnectors is the first vLLM whose v1 engine has KV connectors; the old
+// engine's have another interface.
+const firstConnectors = "0.8.5"
+
 // engineV1 refuses to hand KV over with vLLM's old engine, which has none of
 // today's connectors and would fall back or fail minutes later.
 func (b *builder) engineV1() error {
 	role, err := pd.ParseRole(b.Task.Role)
-	if v := b.situation.Env["VLLM_USE_V1"]; v == "0" && (b.Task.KVTransfer != nil || err == nil && role != pd.RoleBoth) {
-		return fmt.Errorf("VLLM_USE_V1=0: vLLM's old engine has none of the KV connectors; remove it from the task's env")
+	if b.Task.KVTransfer == nil && (err != nil || role == pd.RoleBoth) {
+		return nil
+	}
+	if b.situation.Env["VLLM_USE_V1"] == "0" {
+		return errors.New("VLLM_USE_V1=0: vLLM's old engine has none of the KV connectors; remove it from the task's env")
+	}
+	found, old := has("vllm", "< "+firstConnectors).holds(b)
+	if old {
+		return fmt.Errorf("%s: its v1 engine has no KV connectors (vLLM %s was the first with them), and the old engine none of today's; choose a runtime or command with a newer vLLM, or remove role and kv_transfer", found, firstConnectors)
 	}
 	return nil
 }

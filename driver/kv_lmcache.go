@@ -14,9 +14,9 @@ import (
 // LMCache is the lmcache block: LMCache inside the engine's process. The
 // driver writes its file, in the keys that the given version reads.
 type LMCache struct {
-	// Version is the LMCache that the engine imports, "0.5.3". Default: the
-	// plugin's lmcache_version, else the newest that the driver knows, which it
-	// says in a task event.
+	// Version is the LMCache that the engine imports, "0.5.3". Default: that of
+	// the installed package, else the plugin's lmcache_version, else the newest
+	// that the driver knows, which it says in a task event.
 	Version string `codec:"version"`
 	// ConfigFile is a file of the job's own, in the task's directory, instead
 	// of all that follows. Its keys are checked against the version.
@@ -72,9 +72,8 @@ func lmcache(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 		l.pd()
 	}
 	maps.Copy(l.out, passThrough(l.Settings))
-	if err := l.version.CheckKeys(slices.Collect(maps.Keys(l.out))); err != nil {
-		b.fail(fmt.Errorf("kv_transfer.lmcache: %w", err))
-	}
+	l.checkKeys("kv_transfer.lmcache", l.version.CheckKeys(slices.Collect(maps.Keys(l.out))))
+	b.lmcacheSettings = l.out
 	content, err := vllm.LMCacheYAML(l.out)
 	b.fail(err)
 	b.plan.Env[lmcacheEnv] = b.write("lmcache.yaml", content)
@@ -96,26 +95,48 @@ type lmcacheFile struct {
 	*builder
 	LMCache
 	version vllm.LMCacheVersion
+	known   bool // version is what the engine has, not a guess
 	role    vllm.KVRole
 	store   *MooncakeStore
 	out     map[string]any
 }
 
+// setVersion finds the version whose keys are written: that of the block, of
+// the installed package, of the plugin's config, or the newest that is known.
 func (l *lmcacheFile) setVersion() {
 	l.version = vllm.NewestLMCache()
-	if l.Version == "" {
-		l.Version = l.LMCacheVersion
-	}
-	if l.Version == "" {
-		l.Notes = append(l.Notes, fmt.Sprintf("LMCache's version is not known: its settings are those of %s; set kv_transfer.lmcache.version if another one is installed", l.version))
+	if l.Version != "" {
+		v, err := vllm.ParseLMCacheVersion(l.Version)
+		if err != nil {
+			l.fail(fmt.Errorf("kv_transfer.lmcache.version %w", err))
+			return
+		}
+		if there, err := vllm.ParseLMCacheVersion(l.Versions["lmcache"]); err == nil && there != v {
+			l.fail(fmt.Errorf("kv_transfer.lmcache.version %q, but the engine's LMCache is %s: it would ignore the other's settings; remove version, or choose another runtime",
+				l.Version, l.Versions["lmcache"]))
+		}
+		l.lmcacheGiven, l.version, l.known = l.Version, v, true
 		return
 	}
-	v, err := vllm.ParseLMCacheVersion(l.Version)
-	if err != nil {
-		l.fail(fmt.Errorf("kv_transfer.lmcache.version %w", err))
+	if v, err := vllm.ParseLMCacheVersion(l.builder.version("lmcache")); err == nil {
+		l.version, l.known = v, true
 		return
 	}
-	l.version = v
+	l.Notes = append(l.Notes, fmt.Sprintf("LMCache's version is not known: its settings are those of %s; set kv_transfer.lmcache.version if another one is installed", l.version))
+}
+
+// checkKeys leaves it to the known-bad table what a version ignores. One that
+// is not known cannot be excused from it.
+func (l *lmcacheFile) checkKeys(where string, err error) {
+	if err == nil {
+		return
+	}
+	err = fmt.Errorf("%s: %w", where, err)
+	if l.known {
+		l.ignoredKeys = err
+	} else {
+		l.fail(err)
+	}
 }
 
 // brought checks a file of the job's own and points LMCache to it.
@@ -129,11 +150,13 @@ func (l *lmcacheFile) brought(path string) {
 	}
 	f := l.Brought[path]
 	if f.Err == nil {
-		f.Err = l.version.CheckLMCacheFile(f.Content)
+		l.lmcacheSettings, f.Err = vllm.LMCacheSettings(f.Content)
 	}
+	where := fmt.Sprintf("LMCache file %q", path)
 	if f.Err != nil {
-		l.fail(fmt.Errorf("LMCache file %q: %w", path, f.Err))
+		l.fail(fmt.Errorf("%s: %w", where, f.Err))
 	}
+	l.checkKeys(where, l.version.CheckKeys(slices.Collect(maps.Keys(l.lmcacheSettings))))
 	l.plan.Env[lmcacheEnv] = f.Path
 }
 

@@ -40,9 +40,6 @@ func nixl(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 	if len(kv.Backends) > 0 {
 		cfg.Extra["backends"] = kv.Backends
 	}
-	if cfg.Role == vllm.KVBoth {
-		b.Notes = append(b.Notes, `kv_role "kv_both" is deprecated in vLLM for NIXL connectors; it works, but give prefill and decode groups of their own`)
-	}
 }
 
 // checkSideChannelHost refuses what peers on other nodes cannot connect to. A

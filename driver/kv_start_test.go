@@ -13,6 +13,7 @@ import (
 func TestStartTask_writesTheConnectorsFileBeforeTheEngineStarts(t *testing.T) {
 	d := newDriver(t, driver.Config{})
 	k := newTask(t, "serve", func(c *driver.TaskConfig) {
+		c.AllowKnownBad = []string{"lmcache-no-gpu"}
 		c.KVTransfer = &driver.KVTransfer{Connector: "LMCacheConnectorV1", LMCache: &driver.LMCache{Version: "0.5.3", ChunkSize: 64}}
 	})
 	k.start(d)

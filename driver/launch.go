@@ -76,6 +76,7 @@ func newPlan(s situation) (plan, error) {
 	b.transfer()
 	b.environment()
 	b.plan.Argv = append(b.plan.Argv, s.Task.Args...)
+	b.knownBad()
 	b.forbidden()
 	b.plan.Wants = wants{Paths: b.paths(), Hosts: b.hosts()}
 	return b.plan, errors.Join(b.problems...)
@@ -86,6 +87,11 @@ type builder struct {
 	situation
 	plan
 	problems []error
+	// What the known-bad table looks at besides: see knownbad_when.go.
+	used            []usedConnector
+	lmcacheGiven    string         // the version that the block says
+	lmcacheSettings map[string]any // of LMCache's file
+	ignoredKeys     error          // those of them that its version does not read
 }
 
 func (b *builder) fail(err error) {

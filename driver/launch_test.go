@@ -114,6 +114,7 @@ func TestPlan_parallelSizes(t *testing.T) {
 		"too few of a product": {func(s *situation) {
 			s.Task.TensorParallelSize = 4
 			s.Task.Args = []string{"-pp=2"}
+			s.Task.Role, s.Task.KVTransfer = "both", nil
 			s.GPUs = gpus{4, "0,1,2,3"}
 		}, "",
 			`tensor_parallel_size 4 x pipeline_parallel_size 2 needs 8 GPUs but Nomad reserved 4: set device "nvidia/gpu" { count = 8 }`, true},

@@ -23,7 +23,7 @@ const (
 
 // ConfigKeys are the keys of a vllm task's config block.
 func ConfigKeys() []string {
-	return []string{"model", "role", "port", "runtime", "command", "args", "kill_timeout",
+	return []string{"model", "role", "port", "runtime", "command", "args", "allow_known_bad", "kill_timeout",
 		"tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size",
 		"unlimited_memory", "cpu_hard_limit", "oom_score_adj", "ulimit", KVTransferBlock}
 }

@@ -101,27 +101,21 @@ func LMCacheYAML(settings map[string]any) ([]byte, error) {
 	return b, nil
 }
 
-// CheckLMCacheFile checks a file that somebody else wrote. It quotes nothing of
-// a file that is no configuration: it may be anything.
-func (v LMCacheVersion) CheckLMCacheFile(content []byte) error {
-	var settings map[string]yaml.Node
+// LMCacheSettings reads a configuration file that somebody else wrote. It
+// quotes nothing of a file that is none: it may be anything.
+func LMCacheSettings(content []byte) (map[string]any, error) {
+	var settings map[string]any
 	if err := yaml.Unmarshal(content, &settings); err != nil {
-		return errors.New("not a YAML file of key: value lines")
+		return nil, errors.New("not a YAML file of key: value lines")
 	}
 	name := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,63}$`)
-	var keys []string
 	for k := range settings {
 		if !name.MatchString(k) {
-			return errors.New("has a key that is no name of a setting")
+			return nil, errors.New("has a key that is no name of a setting")
 		}
-		keys = append(keys, k)
 	}
-	if err := v.CheckKeys(keys); err != nil {
-		return err
+	if strings.EqualFold(fmt.Sprint(settings["enable_pd"]), "true") && settings["pd_buffer_size"] == nil {
+		return nil, errors.New("enable_pd without pd_buffer_size: LMCache ends the engine at its start; add pd_buffer_size: 1073741824")
 	}
-	pd, wants := settings["pd_buffer_size"], settings["enable_pd"]
-	if strings.EqualFold(wants.Value, "true") && pd.Value == "" {
-		return errors.New("enable_pd without pd_buffer_size: LMCache ends the engine at its start; add pd_buffer_size: 1073741824")
-	}
-	return nil
+	return settings, nil
 }

@@ -40,13 +40,16 @@ func TestLMCache_namesIgnoredKeysAndWhatToWrite(t *testing.T) {
 	require.EqualError(t, err, `"new": want a version such as "0.5.3"`)
 }
 
-func TestLMCache_checksAFileWithoutQuotingIt(t *testing.T) {
-	v := vllm.NewestLMCache()
-	require.NoError(t, v.CheckLMCacheFile([]byte("enable_pd: true\npd_buffer_size: 1\nextra_config: {a: 1}\n")))
-	require.ErrorContains(t, v.CheckLMCacheFile([]byte("enable_nixl: true")), "ignores the key enable_nixl; write enable_pd")
-	require.ErrorContains(t, v.CheckLMCacheFile([]byte("enable_pd: true")), "enable_pd without pd_buffer_size")
+func TestLMCacheSettings_checksAFileWithoutQuotingIt(t *testing.T) {
+	got, err := vllm.LMCacheSettings([]byte("enable_pd: true\npd_buffer_size: 1\nextra_config: {a: 1}\n"))
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"enable_pd": true, "pd_buffer_size": 1, "extra_config": map[string]any{"a": 1}}, got)
+	for _, on := range []string{"true", "True", `"true"`} {
+		_, err = vllm.LMCacheSettings([]byte("enable_pd: " + on))
+		require.ErrorContains(t, err, "enable_pd without pd_buffer_size")
+	}
 	for _, secret := range []string{"root:$6$x:0:99999", "- secret", "a secret b: 1", "{"} {
-		err := v.CheckLMCacheFile([]byte(secret))
+		_, err := vllm.LMCacheSettings([]byte(secret))
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "secret")
 		require.NotContains(t, err.Error(), "root")
