@@ -46,6 +46,7 @@ func TestCluster(t *testing.T) {
 	step("load on prefill alone grows prefill", prefillScales)
 	step("an agent that is killed finds its servers again", agentKilled)
 	step("a wrong job says what is wrong", wrongJobs)
+	step("a task runs on the runtime that it names", runtimes)
 	step("job stop leaves no process", jobStop)
 }
 
@@ -63,6 +64,10 @@ func start(t *testing.T) *suite {
 	c, err := cluster.Start(t.Context(), cluster.Config{
 		StateDir: stateDir(t), BinDir: bin, EngineCommand: filepath.Join(bin, "vllm-sim"), GPUs: 16,
 		Nomad: found["nomad"], Consul: found["consul"], Autoscaler: found["nomad-autoscaler"],
+		Runtimes: map[string]string{
+			"v0.26":      fakeEnvironment(t, bin, "vllm-0.26.0", "lmcache-0.5.3", "mooncake_transfer_engine-0.3.13.post1"),
+			"vllm-v0.33": fakeEnvironment(t, bin, "vllm-0.33.1"),
+		},
 		Durable: true,
 	})
 	require.NoError(t, err)

@@ -23,6 +23,8 @@ type Config struct {
 	BinDir string
 	// EngineCommand is what the driver runs as `vllm`.
 	EngineCommand string
+	// Runtimes are further engines of the driver by name; default none.
+	Runtimes map[string]string
 	// GPUs is how many fake GPUs the node offers.
 	GPUs int
 	// Durable runs Nomad as an ordinary agent that keeps its state and leaves
@@ -105,7 +107,7 @@ func (c *Cluster) prepare(ctx context.Context) (err error) {
 	c.values = configValues{
 		Ports: c.Ports, PluginDir: plugins, DataDir: filepath.Join(c.cfg.StateDir, "nomad"),
 		Durable: c.cfg.Durable, Trace: c.cfg.Trace, CPU: nodeCPUMHz, MemoryMB: nodeMemoryMB, GPUs: c.cfg.GPUs,
-		EngineCommand: c.cfg.EngineCommand, GPUProcDir: filepath.Join(c.cfg.StateDir, "gpus"),
+		EngineCommand: c.cfg.EngineCommand, Runtimes: c.cfg.Runtimes, GPUProcDir: filepath.Join(c.cfg.StateDir, "gpus"),
 	}
 	return c.clients()
 }

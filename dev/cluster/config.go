@@ -88,6 +88,11 @@ plugin "nomad-driver-vllm" {
   config {
     command      = {{q .EngineCommand}}
     gpu_proc_dir = {{q .GPUProcDir}}
+    {{- range $name, $command := .Runtimes}}
+    runtime {{q $name}} {
+      command = {{q $command}}
+    }
+    {{- end}}
   }
 }
 plugin "nomad-device-fakegpu" {
@@ -152,6 +157,7 @@ type configValues struct {
 	Durable, Trace      bool
 	CPU, MemoryMB, GPUs int
 	EngineCommand       string
+	Runtimes            map[string]string
 	GPUProcDir          string
 }
 
