@@ -17,6 +17,7 @@ func rules() []Rule {
 	return []Rule{
 		{"config-key", "a key that the task driver does not know", checkConfigKeys},
 		{"model", "a server without a model", checkModel},
+		{"runtime", "a runtime beside a command, or without a constraint", checkRuntime},
 		{"role", "a role that there is not", checkRole},
 		{"kv-transfer", "a prefill or decode without kv_transfer", checkKVTransfer},
 		{"connector", "a KV connector that vLLM or the driver does not have", checkConnector},
