@@ -6,8 +6,10 @@
 // From a task's config to a running engine:
 //
 //	config.go    HCL <-> structs; what an operator and a job may set
+//	runtime.go   the node's engines by name; packages.go: what is in them
 //	launch.go    config + ports + devices -> argv + environment (pure)
 //	kv_nixl.go   the same for one KV connector (pure; one file per connector)
+//	knownbad.go  what is known not to work together (pure; one line a row)
 //	devices.go   reserved GPU UUIDs -> CUDA indices
 //	start.go     effects: directory, user, cgroup, shim.Start
 //	handle.go    one running task

@@ -85,7 +85,7 @@ func (b *builder) knownBad() {
 		case holds && row.severity == fatal:
 			b.fail(fmt.Errorf("known bad: %s. To do: %s; or accept it with allow_known_bad = [%q]", text, row.wayOut, row.id))
 		case holds:
-			b.Notes = append(b.Notes, fmt.Sprintf("Warning %q: %s. To do: %s", row.id, text, row.wayOut))
+			b.Notes = append(b.Notes, fmt.Sprintf("Known problem %q: %s. To do: %s", row.id, text, row.wayOut))
 		}
 	}
 	for _, id := range b.Task.AllowKnownBad {

@@ -137,7 +137,7 @@ func TestKnownBad_everyRowHoldsAndNotNextDoor(t *testing.T) {
 				require.False(t, start.IsRecoverable(), "it does not mend itself")
 			} else {
 				require.NoError(t, err)
-				require.Contains(t, said, fmt.Sprintf("Warning %q: ", row.id))
+				require.Contains(t, said, fmt.Sprintf("Known problem %q: ", row.id))
 			}
 			for _, part := range []string{row.reason, row.source, row.wayOut} {
 				require.Contains(t, said, part)
