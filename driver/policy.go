@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,7 +76,8 @@ func deniedEnv(denied []string, env map[string]string, agents func(string) (stri
 // allowedCommand returns the file to execute: path itself where everything is
 // allowed, else what it is after all links, if that is on the list and nobody
 // can put something else in its place.
-func allowedCommand(allow []string, name, path, allocDir string, user *shim.Credential) (string, error) {
+func (c Config) allowedCommand(name, path, allocDir string, user *shim.Credential) (string, error) {
+	allow := c.AllowCommands
 	if len(allow) == 0 {
 		return path, nil
 	}
@@ -98,7 +100,23 @@ func allowedCommand(allow []string, name, path, allocDir string, user *shim.Cred
 		return "", fmt.Errorf("command %q is %s: others than its owner may change %s, so allow_commands of the plugin's config would protect nothing; chmod go-w %s",
 			name, file, changeable, changeable)
 	}
+	if startsByPath(file) && !slices.ContainsFunc(c.DenyEnv, func(p string) bool { ok, _ := filepath.Match(p, "PATH"); return ok }) {
+		return "", fmt.Errorf("command %q is %s: its first line looks its interpreter up on PATH, which the job may set, so allow_commands of the plugin's config would protect nothing; write the interpreter's full path there, or add \"PATH\" to deny_env", name, file)
+	}
 	return file, nil
+}
+
+// startsByPath reports whether a script begins with #!/usr/bin/env.
+func startsByPath(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false // then nothing can execute it either
+	}
+	defer f.Close()
+	line, _ := bufio.NewReaderSize(f, firstLineMax).ReadSlice('\n')
+	script, ok := strings.CutPrefix(string(line), "#!")
+	fields := strings.Fields(script)
+	return ok && len(fields) > 0 && filepath.Base(fields[0]) == "env"
 }
 
 // matchesFile reports whether a pattern names the file, directly or by links

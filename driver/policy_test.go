@@ -30,12 +30,12 @@ func TestAllowedCommand_isWhatTheListNamesAfterAllLinks(t *testing.T) {
 	require.NoError(t, os.Symlink(good, link))
 	for _, allow := range []string{good, root + "/opt/vllm-*/bin/vllm", root + "/opt/vllm/bin/vllm"} {
 		for _, path := range []string{good, root + "/opt/vllm/bin/vllm", link} {
-			got, err := allowedCommand([]string{"/nowhere", allow}, "vllm", path, alloc, nil)
+			got, err := Config{AllowCommands: []string{"/nowhere", allow}}.allowedCommand("vllm", path, alloc, nil)
 			require.NoError(t, err, "%s by %s", path, allow)
 			require.Equal(t, good, got, "a link may point elsewhere a moment later, so it is not what runs")
 		}
 	}
-	got, err := allowedCommand(nil, "vllm", link, alloc, nil)
+	got, err := Config{}.allowedCommand("vllm", link, alloc, nil)
 	require.NoError(t, err)
 	require.Equal(t, link, got, "without a list nothing changes")
 }
@@ -66,7 +66,7 @@ func TestAllowedCommand_refusesEveryWayRound(t *testing.T) {
 		{"gone", filepath.Join(root, "gone"), good, "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := allowedCommand([]string{c.allow}, "vllm", c.path, alloc, nil)
+			_, err := Config{AllowCommands: []string{c.allow}}.allowedCommand("vllm", c.path, alloc, nil)
 			require.ErrorContains(t, err, c.want)
 		})
 	}
@@ -86,28 +86,46 @@ func someone(t *testing.T) *shim.Credential {
 	return &shim.Credential{UID: uint32(uid), GID: uint32(gid)}
 }
 
+func TestAllowedCommand_theInterpreterIsNotTheJobsToChoose(t *testing.T) {
+	path := install(t, t.TempDir(), "vllm")
+	c := Config{AllowCommands: []string{path}}
+	for line, ok := range map[string]bool{"#!/opt/vllm/bin/python\n": true, "#!/usr/bin/env python3\n": false, "#! /bin/env -S python3 -s\n": false, "#!": true, "\x7fELF": true, "": true} {
+		require.NoError(t, os.WriteFile(path, []byte(line), 0o755))
+		_, err := c.allowedCommand("vllm", path, "/alloc", nil)
+		if ok {
+			require.NoError(t, err, line)
+			continue
+		}
+		require.ErrorContains(t, err, "its first line looks its interpreter up on PATH, which the job may set", line)
+		denied := c
+		denied.DenyEnv = []string{"PAT*"}
+		_, err = denied.allowedCommand("vllm", path, "/alloc", nil)
+		require.NoError(t, err)
+	}
+}
+
 func TestAllowedCommand_theTasksUserMustNotBeAbleToChangeIt(t *testing.T) {
 	u := someone(t)
 	root := t.TempDir()
 	require.NoError(t, os.Chmod(filepath.Dir(root), 0o755))
 	path := install(t, root, "bin", "vllm")
-	_, err := allowedCommand([]string{path}, "vllm", path, "/alloc", u)
+	_, err := Config{AllowCommands: []string{path}}.allowedCommand("vllm", path, "/alloc", u)
 	require.NoError(t, err)
 	if u == nil {
 		return // no right to give the file away
 	}
 	require.NoError(t, os.Chown(filepath.Dir(path), int(u.UID), -1))
-	_, err = allowedCommand([]string{path}, "vllm", path, "/alloc", u)
+	_, err = Config{AllowCommands: []string{path}}.allowedCommand("vllm", path, "/alloc", u)
 	require.ErrorContains(t, err, "others than its owner may change "+filepath.Dir(path))
 	// By a supplementary group.
 	const group = 54321
 	require.NoError(t, os.Chown(filepath.Dir(path), 0, group))
 	require.NoError(t, os.Chmod(filepath.Dir(path), 0o775))
-	_, err = allowedCommand([]string{path}, "vllm", path, "/alloc", u)
+	_, err = Config{AllowCommands: []string{path}}.allowedCommand("vllm", path, "/alloc", u)
 	require.NoError(t, err)
 	member := *u
 	member.Groups = []uint32{group}
-	_, err = allowedCommand([]string{path}, "vllm", path, "/alloc", &member)
+	_, err = Config{AllowCommands: []string{path}}.allowedCommand("vllm", path, "/alloc", &member)
 	require.ErrorContains(t, err, "others than its owner may change "+filepath.Dir(path))
 }
 

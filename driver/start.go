@@ -148,7 +148,7 @@ func newSpec(cfg Config, c *drivers.TaskConfig, p plan) (shim.Spec, error) {
 	env := envList(p.Env)
 	path, err := shim.LookPath(p.Argv[0], env, workDir)
 	if err == nil {
-		path, err = allowedCommand(cfg.AllowCommands, p.Argv[0], path, c.AllocDir, cred)
+		path, err = cfg.allowedCommand(p.Argv[0], path, c.AllocDir, cred)
 	}
 	if err := errors.Join(err, userErr); err != nil {
 		return shim.Spec{}, err
