@@ -49,6 +49,9 @@ func (s Secret) Reveal() string {
 type Config struct {
 	Source Source
 	Logger hclog.Logger
+	// LogFields passes each request's line to Logger as fields, which a log in
+	// JSON needs, rather than as text in the same form, which costs less.
+	LogFields bool
 	// MaxBody is the largest request body in bytes, default 32 MiB.
 	MaxBody int64
 	// PrefillTries is how many prefills are tried for one handoff before the

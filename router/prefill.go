@@ -125,7 +125,10 @@ func (t *trip) take(p *fleet.Instance, answer []byte, connected time.Time, decod
 		err = t.s.ledger.Check(p, given, connected)
 	}
 	if err == nil {
-		decodes = slices.DeleteFunc(slices.Clone(decodes), func(d *fleet.Instance) bool { return !given.Reaches(p, d) })
+		unreachable := func(d *fleet.Instance) bool { return !given.Reaches(p, d) }
+		if slices.ContainsFunc(decodes, unreachable) {
+			decodes = slices.DeleteFunc(slices.Clone(decodes), unreachable)
+		}
 		if len(decodes) == 0 {
 			err = &handoff.RefusedError{Why: handoff.RefusedAddress, Detail: "remote_host is " + given.Host + ", and no decode is on the prefill's host; set VLLM_NIXL_SIDE_CHANNEL_HOST"}
 		}

@@ -192,23 +192,28 @@ func (t *trip) setHeaders() {
 	h := t.w.Header()
 	set := func(k, v string) {
 		if v != "" {
-			h.Set(k, v)
+			h[k] = []string{v} // the names are in canonical form
 		}
 	}
 	set(pd.HeaderPath, string(t.out.path))
 	set(pd.HeaderReason, string(t.out.reason))
 	set(pd.HeaderPrefill, t.out.prefill)
 	set(pd.HeaderDecode, t.out.decode)
-	var timing []string
-	for _, leg := range []struct {
-		name string
-		took time.Duration
-	}{{"prefill", t.out.prefillTook}, {"decode", t.out.decodeTook}} {
-		if leg.took > 0 {
-			timing = append(timing, fmt.Sprintf("%s;dur=%.1f", leg.name, milliseconds(leg.took)))
-		}
+	var room [64]byte
+	timing := appendTiming(room[:0], "prefill", t.out.prefillTook)
+	set(pd.HeaderServerTiming, string(appendTiming(timing, "decode", t.out.decodeTook)))
+}
+
+// appendTiming writes one leg of a Server-Timing header.
+func appendTiming(b []byte, leg string, took time.Duration) []byte {
+	if took <= 0 {
+		return b
 	}
-	set(pd.HeaderServerTiming, strings.Join(timing, ", "))
+	if len(b) > 0 {
+		b = append(b, ", "...)
+	}
+	b = append(append(b, leg...), ";dur="...)
+	return strconv.AppendFloat(b, milliseconds(took), 'f', 1, 64)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -219,20 +224,7 @@ func (t *trip) finish() {
 	took := time.Since(t.req.started)
 	t.s.metrics.End()
 	t.s.metrics.Request(t.out.path, t.out.reason, t.out.code, took)
-	kv := []any{
-		"request_id", t.req.id, "endpoint", t.req.endpoint, "model", clip(t.req.model), "status", t.out.code,
-		"path", t.out.path, "reason", t.out.reason, "prefill", t.out.prefill, "decode", t.out.decode,
-		"prefill_ms", milliseconds(t.out.prefillTook), "decode_ms", milliseconds(t.out.decodeTook),
-		"first_token_ms", milliseconds(t.out.firstToken), "total_ms", milliseconds(took),
-		"queued_ms", milliseconds(t.out.queued), "attempts", t.out.attempts, "prefill_tries", t.out.prefillTries, "bytes", t.out.bytes,
-	}
-	if t.out.key != "" {
-		kv = append(kv, "key", t.out.key)
-	}
-	if t.out.failure != "" {
-		kv = append(kv, "failure", t.out.failure)
-	}
-	t.s.logger.Info("request", kv...)
+	t.writeLine(took)
 	t.freeBody()
 	t.page.Free()
 	t.page = nil

@@ -1,17 +1,18 @@
 package router
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router/body"
@@ -107,10 +108,27 @@ func (t *trip) freeBody() {
 // requestID is the client's id if it is a sane one, else a new one. It goes
 // into vLLM's own request ids and into logs.
 func requestID(h http.Header) string {
-	if ids := h.Values(pd.HeaderRequestID); len(ids) == 1 && saneID(ids[0]) {
+	if ids := h[pd.HeaderRequestID]; len(ids) == 1 && saneID(ids[0]) {
 		return ids[0]
 	}
-	return uuid.NewString()
+	return newID()
+}
+
+// newID is a random UUID (version 4), from the runtime's own generator: an id
+// is no secret, and asking the system for one costs more than all of the rest.
+func newID() string {
+	var raw [16]byte
+	binary.LittleEndian.PutUint64(raw[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())
+	raw[6], raw[8] = raw[6]&0x0f|0x40, raw[8]&0x3f|0x80
+	var text [36]byte
+	hex.Encode(text[:8], raw[:4])
+	hex.Encode(text[9:13], raw[4:6])
+	hex.Encode(text[14:18], raw[6:8])
+	hex.Encode(text[19:23], raw[8:10])
+	hex.Encode(text[24:], raw[10:])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
 }
 
 func saneID(id string) bool {

@@ -49,6 +49,7 @@ type trip struct {
 	flush    *http.ResponseController
 	writing  time.Time // when its write deadline was set
 	watch    sse.Watch
+	line     []byte // room for the log's
 
 	// Instances that failed this request, by ID.
 	badPrefills, badDecodes []string
@@ -102,7 +103,7 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := s.trips.Get().(*trip)
 		*t = trip{
-			s: s, w: w, parsed: t.parsed, leg: t.leg, handoffs: t.handoffs,
+			s: s, w: w, parsed: t.parsed, leg: t.leg, handoffs: t.handoffs, line: t.line,
 			load: choose.Request{Blocks: t.load.Blocks, Session: r.Header.Get(sessionHeader)},
 			req:  request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header},
 		}

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -64,7 +65,7 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		fmt.Fprintf(stderr, "pd-router: wrong settings:\n%s\n", indent(err))
 		return exitUsage
 	}
-	set.router.Source, set.router.Logger = source, logger
+	set.router.Source, set.router.Logger, set.router.LogFields = source, logger, set.logJSON
 	server, err := router.New(set.router)
 	if err != nil {
 		fmt.Fprintf(stderr, "pd-router: wrong settings:\n%s\n", indent(err))
@@ -86,6 +87,8 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		return exitFailed
 	}
 	logger.Info("listening", "address", listener.Addr().String(), "version", version)
+	heap := steadyHeap()
+	defer runtime.KeepAlive(heap)
 	return serve(ctx, release, server, listener, watch, set.drainTimeout, logger)
 }
 

@@ -68,10 +68,15 @@ func (o *Object) add(keyStart, keyEnd, valueStart, valueEnd int) {
 	}
 	m := member{keyStart: keyStart, keyEnd: keyEnd, valueStart: valueStart, valueEnd: valueEnd}
 	if quoted := o.raw[keyStart:keyEnd]; bytes.IndexByte(quoted, '\\') >= 0 {
-		m.escaped = true
-		_ = json.Unmarshal(quoted, &m.decoded) // the scanner has checked it
+		m.escaped, m.decoded = true, unquote(quoted)
 	}
 	o.members = append(o.members, m)
+}
+
+// unquote reads a string that the scanner has checked.
+func unquote(quoted []byte) (s string) {
+	_ = json.Unmarshal(quoted, &s)
+	return s
 }
 
 // key is what the reader on the other side will compare.

@@ -159,3 +159,30 @@ func FuzzApply(f *testing.F) {
 		}
 	})
 }
+
+// The scanner's shortcut through text must stop at each byte that matters,
+// wherever in its stride it lies.
+func TestParse_seesEachByteOfAString(t *testing.T) {
+	for _, bad := range []string{"\x00", "\x1f", "\n", `"`, `\x`, `\`} {
+		for at := range 40 {
+			text := strings.Repeat("a\x7f~é", 10)[:at]
+			text = strings.ToValidUTF8(text, "z")
+			_, err := Parse([]byte(`{"k":"` + text + bad + strings.Repeat("c", 20) + `"}`))
+			require.Error(t, err, "%q at %d", bad, at)
+			o, err := Parse([]byte(`{"k":"` + text + `\"` + strings.Repeat("c", 20) + `","n":1}`))
+			require.NoError(t, err)
+			require.Equal(t, "1", string(o.Get("n")))
+		}
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	doc := []byte(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat(`lorem ipsum dolor sit amet\n`, 8000) + `"}],"max_tokens":10}`)
+	var o Object
+	b.SetBytes(int64(len(doc)))
+	for b.Loop() {
+		if err := o.Reset(doc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

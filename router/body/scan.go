@@ -2,6 +2,7 @@ package body
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"unicode/utf8"
 )
@@ -144,9 +145,16 @@ func (s *scanner) array(depth int, element func(start, end int)) error {
 	}
 }
 
-// text walks a string at its opening quote.
+// text walks a string at its opening quote, eight bytes at a time where they
+// are nothing but text: a prompt is mostly that.
 func (s *scanner) text() error {
 	for s.i++; s.i < len(s.b); s.i++ {
+		for s.i+8 <= len(s.b) && plain(binary.LittleEndian.Uint64(s.b[s.i:])) {
+			s.i += 8
+		}
+		if s.i == len(s.b) {
+			break
+		}
 		switch c := s.b[s.i]; {
 		case c == '"':
 			s.i++
@@ -160,6 +168,17 @@ func (s *scanner) text() error {
 		}
 	}
 	return s.fail("string without an end")
+}
+
+// plain reports whether none of eight bytes is a quote, a backslash or a
+// control character. Each term sets a byte's high bit if the byte, below 0x80,
+// is what it looks for; a byte after one that was found may be wrong, which
+// only makes the caller look closely.
+func plain(x uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := x^(ones*'"'), x^(ones*'\\')
+	hit := (x-ones*0x20)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash
+	return hit&high == 0
 }
 
 // escape walks from a backslash to the last byte of its escape.

@@ -2,8 +2,7 @@ package handoff
 
 import (
 	"fmt"
-	"net"
-	"net/url"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -19,8 +18,10 @@ const DefaultLease = 30 * time.Second
 // It is safe for concurrent use.
 type Ledger struct {
 	mu      sync.Mutex
-	engines map[string]engine // by instance ID and URL
+	engines map[instance]engine
 }
+
+type instance struct{ id, url string }
 
 // engine is an instance's identity and when it was learned.
 type engine struct {
@@ -33,7 +34,7 @@ type engine struct {
 const maxEngines = 4096
 
 // NewLedger is empty.
-func NewLedger() *Ledger { return &Ledger{engines: map[string]engine{}} }
+func NewLedger() *Ledger { return &Ledger{engines: map[instance]engine{}} }
 
 // Check refuses a handoff that names another engine, or another side channel,
 // than the prefill's own. connected is when the connection that the answer came
@@ -47,7 +48,7 @@ func (l *Ledger) Check(p *fleet.Instance, g Given, connected time.Time) error {
 		return err
 	}
 	id, _, _ := strings.Cut(g.EngineID, "_dp") // each data-parallel rank is an engine of its own
-	key := p.ID + " " + p.URL
+	key := instance{p.ID, p.URL}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, ok := l.engines[key]
@@ -68,8 +69,7 @@ func address(p *fleet.Instance, g Given) error {
 	refuse := func(format string, args ...any) error {
 		return &RefusedError{Why: RefusedAddress, Detail: fmt.Sprintf(format, args...)}
 	}
-	ip := net.ParseIP(g.Host)
-	if ip != nil && (ip.IsUnspecified() || ip.IsMulticast()) {
+	if ip, err := netip.ParseAddr(g.Host); err == nil && (ip.IsUnspecified() || ip.IsMulticast()) {
 		return refuse("remote_host is %s, which is no address to connect to; set VLLM_NIXL_SIDE_CHANNEL_HOST", g.Host)
 	}
 	first := p.Meta.SideChannelPort
@@ -82,22 +82,30 @@ func address(p *fleet.Instance, g Given) error {
 // Reaches reports whether a decode can reach the side channel that was handed
 // over: one on the loopback is another server's on another host.
 func (g Given) Reaches(p, d *fleet.Instance) bool {
-	ip := net.ParseIP(g.Host)
-	if g.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return true
-	}
-	return host(p) == host(d)
+	return !loopback(g.Host) || host(p) == host(d)
 }
 
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// host is an instance's host, one word for all loopback addresses.
 func host(i *fleet.Instance) string {
-	u, err := url.Parse(i.URL)
-	if err != nil {
-		return i.URL
+	_, rest, _ := strings.Cut(i.URL, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	name := authority
+	if at := strings.LastIndexByte(authority, ':'); at > strings.LastIndexByte(authority, ']') {
+		name = authority[:at]
 	}
-	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() || u.Hostname() == "localhost" {
-		return "loopback"
+	name = strings.Trim(name, "[]")
+	if loopback(name) {
+		return "localhost"
 	}
-	return u.Hostname()
+	return name
 }
 
 // Lease is how long after a prefill's answer its handoff may still be sent to a

@@ -10,6 +10,7 @@ import (
 type Table struct {
 	Snapshot *fleet.Snapshot
 	models   []string
+	views    map[string]View // of each model and of none; the rest serve nobody
 }
 
 // NewTable indexes a snapshot.
@@ -22,6 +23,10 @@ func NewTable(s *fleet.Snapshot) *Table {
 	}
 	slices.Sort(t.models)
 	t.models = slices.Compact(t.models)
+	t.views = map[string]View{"": t.view("")}
+	for _, m := range t.models {
+		t.views[m] = t.view(m)
+	}
 	return t
 }
 
@@ -35,11 +40,21 @@ type View struct {
 	Decodes  []*fleet.Instance // usable for leg 2 and for the local path
 	// Unusable instances of the model, either role: the reasons for an error message.
 	Unusable []*fleet.Instance
+
+	pairable []*fleet.Instance
+	pairs    map[string][]*fleet.Instance // who may take over, by prefill
 }
 
 // View picks out the instances that serve the model. An instance that names
 // no model serves any, and a request that names none is served by any.
 func (t *Table) View(model string) View {
+	if v, ok := t.views[model]; ok {
+		return v
+	}
+	return t.view(model)
+}
+
+func (t *Table) view(model string) View {
 	v := View{Model: model}
 	for _, i := range t.Snapshot.Instances {
 		switch {
@@ -55,6 +70,17 @@ func (t *Table) View(model string) View {
 			}
 		}
 	}
+	// Every request of the snapshot shares these: nobody may append to them.
+	v.Prefills, v.Decodes = slices.Clip(v.Prefills), slices.Clip(v.Decodes)
+	for _, p := range v.Prefills {
+		if decodes := v.decodesFor(p); len(decodes) > 0 {
+			if v.pairs == nil {
+				v.pairs = map[string][]*fleet.Instance{}
+			}
+			v.pairable, v.pairs[p.ID] = append(v.pairable, p), slices.Clip(decodes)
+		}
+	}
+	v.pairable = slices.Clip(v.pairable)
 	return v
 }
 
@@ -62,20 +88,13 @@ func (t *Table) View(model string) View {
 func (v View) Known() bool { return len(v.Prefills)+len(v.Decodes)+len(v.Unusable) > 0 }
 
 // Pairable are the prefills that some decode of the view could take over from.
-func (v View) Pairable() []*fleet.Instance {
-	var out []*fleet.Instance
-	for _, p := range v.Prefills {
-		if len(v.DecodesFor(p)) > 0 {
-			out = append(out, p)
-		}
-	}
-	return out
-}
+func (v View) Pairable() []*fleet.Instance { return v.pairable }
 
 // DecodesFor are the decodes that may take over from the prefill: of equal
 // compat and model, and not the prefill itself, which would hand over to itself.
-func (v View) DecodesFor(p *fleet.Instance) []*fleet.Instance {
-	var out []*fleet.Instance
+func (v View) DecodesFor(p *fleet.Instance) []*fleet.Instance { return v.pairs[p.ID] }
+
+func (v View) decodesFor(p *fleet.Instance) (out []*fleet.Instance) {
 	for _, d := range v.Decodes {
 		if d.ID != p.ID && d.Meta.Compat == p.Meta.Compat && d.Meta.Model == p.Meta.Model {
 			out = append(out, d)
