@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/router/wire"
 )
 
 // conn is one connection to an instance. One goroutine uses it at a time; only
@@ -77,7 +79,7 @@ func (cn *conn) exchange(ctx context.Context, r *Request, maxHead int) (*Respons
 		return resp, nil
 	}
 	stop()
-	if sendErr != nil && !errors.Is(err, errMalformed) {
+	if sendErr != nil && !errors.Is(err, wire.ErrMalformed) {
 		err = sendErr
 	}
 	return nil, &Error{NotSent: !whole, Err: err}

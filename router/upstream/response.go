@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/router/wire"
 )
 
 // max1xx is how many interim responses are passed over.
@@ -35,7 +37,7 @@ type Response struct {
 	keep  bool        // the connection may be used again
 	by    framing
 	left  int64 // byLength: bytes to come
-	parts chunks
+	parts wire.Chunks
 	err   error // what the next Read says
 
 	lent   *[]byte // the head's buffer, while early lies in it
@@ -62,7 +64,7 @@ func (r *Response) readHead(method string, maxHead int) error {
 	buf := (*r.lent)[:0]
 	searched, interim := 0, 0
 	for {
-		if end := endOfHead(buf, searched); end > 0 {
+		if end := wire.EndOfHead(buf, searched); end > 0 {
 			h, err := parseHead(string(buf[:end]), r.fields[:0])
 			if err != nil {
 				return err
@@ -72,7 +74,7 @@ func (r *Response) readHead(method string, maxHead int) error {
 				return r.begin(h, method)
 			}
 			if interim++; h.status == http.StatusSwitchingProtocols || interim > max1xx {
-				return malformed("interim response that nobody asked for")
+				return wire.Malformed("interim response that nobody asked for")
 			}
 			buf = append(buf[:0], buf[end:]...)
 			searched = 0
@@ -80,7 +82,7 @@ func (r *Response) readHead(method string, maxHead int) error {
 		}
 		searched = len(buf)
 		if len(buf) >= maxHead {
-			return malformed("head too long")
+			return wire.Malformed("head too long")
 		}
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
@@ -177,9 +179,9 @@ func (r *Response) take(p []byte) int {
 		}
 	case byChunks:
 		var err error
-		if n, used, err = r.parts.decode(p); err != nil {
+		if n, used, err = r.parts.Decode(p); err != nil {
 			r.err = err
-		} else if r.parts.state == chunkDone {
+		} else if r.parts.Done() {
 			r.err = io.EOF
 		}
 	}

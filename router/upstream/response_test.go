@@ -14,17 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wire is a connection that says what it is told and swallows what is sent.
-type wire struct {
+// script is a connection that says what it is told and swallows what is sent.
+type script struct {
 	net.Conn
 	r      io.Reader
 	closed bool
 }
 
-func (w *wire) Read(p []byte) (int, error)  { return w.r.Read(p) }
-func (w *wire) Write(p []byte) (int, error) { return len(p), nil }
-func (w *wire) Close() error                { w.closed = true; return nil }
-func (w *wire) SetDeadline(time.Time) error { return nil }
+func (w *script) Read(p []byte) (int, error)  { return w.r.Read(p) }
+func (w *script) Write(p []byte) (int, error) { return len(p), nil }
+func (w *script) Close() error                { w.closed = true; return nil }
+func (w *script) SetDeadline(time.Time) error { return nil }
 
 // answer is a response read whole off the wire.
 type answer struct {
@@ -35,7 +35,7 @@ type answer struct {
 }
 
 func readAll(r io.Reader, method string) (answer, error) {
-	cn := &conn{nc: &wire{r: r}, host: &host{heads: &headPool{}}}
+	cn := &conn{nc: &script{r: r}, host: &host{heads: &headPool{}}}
 	resp, err := readResponse(cn, method, DefaultMaxHead)
 	if err != nil {
 		return answer{}, err

@@ -1,4 +1,4 @@
-package upstream
+package wire
 
 // Bounds of what a chunked body may say beside its data.
 const (
@@ -10,7 +10,7 @@ const (
 //
 //	size -> sizeLF -> data -> dataCR -> dataLF -> size ...
 //	   |       |
-//	   ext     +-> (size 0) trailer <-> field ... -> trailerLF -> done
+//	   ext     +-> (size 0) trailer <-> name, value -> ... -> done
 type chunkState uint8
 
 const (
@@ -21,24 +21,25 @@ const (
 	chunkDataCR                    // after the data
 	chunkDataLF                    // after the data's CR
 	chunkTrailer                   // at the beginning of a trailer line
-	chunkField                     // in a trailer line
+	chunkName                      // in a trailer line's name
+	chunkValue                     // behind its colon
 	chunkFieldLF                   // after a trailer line's CR
 	chunkEndLF                     // after the last CR
 	chunkDone
 )
 
-// chunks takes a chunked body apart (RFC 9112, 7.1). It keeps no bytes: what
-// arrives is decoded in place.
-type chunks struct {
+// Chunks takes a chunked body apart (RFC 9112, 7.1). It keeps no bytes: what
+// arrives is decoded in place. The zero Chunks is ready.
+type Chunks struct {
 	state  chunkState
 	left   int64 // of the current chunk's data
 	digits int   // of the current size
 	line   int   // bytes of the current size line, or of the whole trailer
 }
 
-// decode moves the data in p to p's front. n is how much it is; used is less
+// Decode moves the data in p to p's front. n is how much it is; used is less
 // than len(p) only if the body ended before.
-func (c *chunks) decode(p []byte) (n, used int, err error) {
+func (c *Chunks) Decode(p []byte) (n, used int, err error) {
 	i := 0
 	for i < len(p) && c.state != chunkDone {
 		if c.state == chunkData {
@@ -60,8 +61,11 @@ func (c *chunks) decode(p []byte) (n, used int, err error) {
 	return n, i, nil
 }
 
+// Done reports whether the body, its trailer included, is over.
+func (c *Chunks) Done() bool { return c.state == chunkDone }
+
 // step takes one byte that is not data.
-func (c *chunks) step(b byte) error {
+func (c *Chunks) step(b byte) error {
 	switch c.state {
 	case chunkSize, chunkExt, chunkSizeLF:
 		return c.sizeLine(b)
@@ -75,17 +79,17 @@ func (c *chunks) step(b byte) error {
 	return c.trailer(b)
 }
 
-func (c *chunks) expect(b, want byte, next chunkState) error {
+func (c *Chunks) expect(b, want byte, next chunkState) error {
 	if b != want {
-		return malformed("bad end of a chunk")
+		return Malformed("bad end of a chunk")
 	}
 	c.state = next
 	return nil
 }
 
-func (c *chunks) sizeLine(b byte) error {
+func (c *Chunks) sizeLine(b byte) error {
 	if c.line++; c.line > maxChunkLine {
-		return malformed("chunk line too long")
+		return Malformed("chunk line too long")
 	}
 	switch {
 	case c.state == chunkSizeLF:
@@ -99,14 +103,14 @@ func (c *chunks) sizeLine(b byte) error {
 		c.state = chunkSizeLF
 	case c.state == chunkExt:
 		if b < ' ' && b != '\t' || b == 0x7f {
-			return malformed("control character in a chunk extension")
+			return Malformed("control character in a chunk extension")
 		}
 	case b == ';' && c.digits > 0:
 		c.state = chunkExt
 	default:
 		v := hex(b)
 		if v < 0 || c.digits == 15 { // 15 digits cannot overflow
-			return malformed("bad chunk size")
+			return Malformed("bad chunk size")
 		}
 		c.left, c.digits = c.left<<4|int64(v), c.digits+1
 	}
@@ -114,21 +118,24 @@ func (c *chunks) sizeLine(b byte) error {
 }
 
 // trailer skips fields up to an empty line.
-func (c *chunks) trailer(b byte) error {
+func (c *Chunks) trailer(b byte) error {
 	if c.line++; c.line > maxTrailer {
-		return malformed("trailer too long")
+		return Malformed("trailer too long")
 	}
 	switch {
 	case c.state == chunkFieldLF:
 		return c.expect(b, '\n', chunkTrailer)
 	case b == '\r' && c.state == chunkTrailer:
 		c.state = chunkEndLF
-	case b == '\r':
+	case b == '\r' && c.state == chunkValue:
 		c.state = chunkFieldLF
-	case b < ' ' && b != '\t' || b == 0x7f:
-		return malformed("control character in a trailer")
+	case b == ':' && c.state == chunkName:
+		c.state = chunkValue
+	case c.state == chunkValue && (b >= ' ' || b == '\t') && b != 0x7f:
+	case c.state != chunkValue && IsToken(string(rune(b))):
+		c.state = chunkName
 	default:
-		c.state = chunkField
+		return Malformed("bad trailer field")
 	}
 	return nil
 }
