@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/h1"
 )
 
 // source is a fleet that tests change.
@@ -65,7 +66,7 @@ func (l *logBuffer) String() string {
 // rig is a router in front of fake engines.
 type rig struct {
 	t      *testing.T
-	front  *httptest.Server
+	front  *front
 	server *Server
 	source *source
 	log    *logBuffer
@@ -85,9 +86,24 @@ func newRigWith(t *testing.T, cfg Config, instances ...*fleet.Instance) *rig {
 	var err error
 	r.server, err = New(cfg)
 	require.NoError(t, err)
-	r.front = httptest.NewServer(r.server.Handler())
-	t.Cleanup(func() { r.front.CloseClientConnections(); r.front.Close(); r.server.Close() })
+	r.front = serve(t, r.server.Handler())
+	t.Cleanup(r.server.Close)
 	return r
+}
+
+// front is the server that pd-router runs on Linux.
+type front struct{ URL string }
+
+func serve(t *testing.T, handler http.Handler) *front {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s, done := &h1.Server{Handler: handler}, make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+	})
+	return &front{URL: "http://" + l.Addr().String()}
 }
 
 // pair is a rig with one prefill and one decode.

@@ -2,7 +2,7 @@
 // prompt by a prefill instance and the answer by a decode instance of vLLM. It
 // finds the instances in Consul, or takes fixed addresses.
 //
-// Three goroutines run besides net/http's: the HTTP server, the Consul watch
+// Three goroutines run besides the HTTP server's own: the HTTP server, the Consul watch
 // (one more per service name inside it), and main, which waits for a signal
 // and then stops both. -pprof adds one, a server of its own.
 package main
@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
@@ -119,13 +118,7 @@ func serve(ctx context.Context, release func(), server *router.Server, listener 
 	go func() { defer close(watched); _ = watch(watchCtx) }()
 	defer func() { stopWatch(); <-watched }()
 
-	front := &http.Server{
-		Handler:           server.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          logger.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
-	}
+	front := newFront(server.Handler(), logger.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}))
 	failed := make(chan error, 1)
 	go func() { failed <- front.Serve(listener) }()
 	select {
