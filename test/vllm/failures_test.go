@@ -145,7 +145,8 @@ func (f failing) start(t *testing.T, dir string) *server {
 	return s
 }
 
-const failLimit = 4 * time.Minute
+// failLimit is long for the same reason as startLimit.
+const failLimit = startLimit
 
 // await returns when vLLM has ended, or, where it does not, when it has said why it should.
 func (f failing) await(t *testing.T, s *server) {
