@@ -38,7 +38,7 @@ TABLE
 ## What is measured
 Two allocations of one job, one under each driver, run the same probe, which writes down the time of its first statement and
 waits. Their tasks are restarted in turns (vllm, raw_exec, raw_exec, vllm, ...), so that whatever else the machine does meets
-both alike. The first WARM of each are not counted.
+both alike. The first WARM of each are not counted. Where it may, all of it runs above other work (nice -10).
 
 - It begins at the agent's trace line "finished prestart hooks", the last thing that Nomad does in the same way for both. From
   there on it is the driver's time: raw_exec lives inside the agent, ours is a process of its own, and the call between the two
