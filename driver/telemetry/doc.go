@@ -3,7 +3,7 @@
 // fetched by whatever the operator has. Labels have few values, known
 // beforehand: no task, job or allocation is one.
 //
-// Goroutines, all until the context of Open ends: one that listens for the
-// signal, one that serves Prometheus (or tries to), and one of each statsd or
-// statsite sink.
+// Goroutines, until the context of Open ends: one that listens for the signal,
+// and one that serves Prometheus (or tries to). A statsd or statsite sink has
+// one that ends with the process.
 package telemetry

@@ -51,13 +51,11 @@ func (r *Recorder) Open(ctx context.Context, s Settings, log hclog.Logger) {
 	if s.StatsdAddress != "" {
 		if sink, err := metrics.NewStatsdSink(s.StatsdAddress); err == nil {
 			sinks = append(sinks, sink)
-			context.AfterFunc(ctx, sink.Shutdown)
 		}
 	}
 	if s.StatsiteAddress != "" {
 		if sink, err := metrics.NewStatsiteSink(s.StatsiteAddress); err == nil {
 			sinks = append(sinks, sink)
-			context.AfterFunc(ctx, sink.Shutdown)
 		}
 	}
 	if s.PrometheusListen != "" {
@@ -68,6 +66,9 @@ func (r *Recorder) Open(ctx context.Context, s Settings, log hclog.Logger) {
 		}
 	}
 	r.send(sinks)
+	// Not Shutdown of the sinks: a task that ends just then would send on their
+	// closed channel, and panic.
+	context.AfterFunc(ctx, func() { r.send(r.inmem) })
 	signalled := metrics.NewInmemSignal(r.inmem, metrics.DefaultSignal, logWriter{log})
 	context.AfterFunc(ctx, signalled.Stop)
 }
