@@ -2,9 +2,10 @@ package driver_test
 
 import (
 	"os"
-	"runtime"
+	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -12,48 +13,92 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/driver"
 )
 
+const (
+	livesAtOnce = 8
+	// livesEnv sets how many lives there are; `make soak-driver` has 300.
+	livesEnv     = "DRIVER_LIVES"
+	livesDefault = 24
+)
+
 // TestTask_livesLeaveNothing: a node starts and stops engines for months.
 func TestTask_livesLeaveNothing(t *testing.T) {
-	d := newDriver(t, driver.Config{})
-	live := func() {
-		k := newTask(t, "serve")
-		k.start(d)
-		k.said("ready")
-		if _, err := d.ExecTask(k.ID, []string{"true"}, soon); err != nil {
-			t.Error(err)
-		}
-		if err := d.StopTask(k.ID, soon, ""); err != nil {
-			t.Error(err)
-		}
-		k.wait(d)
-		if err := d.DestroyTask(k.ID, false); err != nil {
-			t.Error(err)
-		}
+	lives := livesDefault
+	if text := os.Getenv(livesEnv); text != "" {
+		var err error
+		lives, err = strconv.Atoi(text)
+		require.NoError(t, err, livesEnv)
 	}
-	live() // what is opened once and kept
-	files, routines := openFiles(t), runtime.NumGoroutine()
-	const atOnce, rounds = 4, 5
+	s := newScene(t, "serve", func(c *driver.Config) { c.StateDir = t.TempDir() })
+	live(t, s) // what is opened once and kept
+	files := s.pluginProcess.files()
+	routines, _ := s.goroutines()
+	begin := time.Now()
 	var wg sync.WaitGroup
-	for range atOnce {
+	work := make(chan struct{})
+	var mu sync.Mutex
+	var allocs []string
+	for range livesAtOnce {
 		wg.Go(func() {
-			for range rounds {
-				live()
+			for range work {
+				alloc := live(t, s)
+				mu.Lock()
+				allocs = append(allocs, alloc)
+				mu.Unlock()
 			}
 		})
 	}
-	wg.Wait()
-	const ofTheCheck = 2 // goroutines that Eventually itself has
-	ok := assert.Eventually(t, func() bool {
-		return openFiles(t) <= files && runtime.NumGoroutine() <= routines+ofTheCheck
-	}, soon, often, "%d files and %d goroutines before", files, routines)
-	if !ok {
-		stacks := make([]byte, 1<<20)
-		t.Logf("%d files now, goroutines:\n%s", openFiles(t), stacks[:runtime.Stack(stacks, true)])
+	for range lives {
+		work <- struct{}{}
 	}
+	close(work)
+	wg.Wait()
+	took := time.Since(begin)
+	require.Len(t, allocs, lives)
+	for _, alloc := range allocs {
+		require.Eventually(t, func() bool { return len(processesOf(t, alloc)) == 0 }, soon, often, "%v", processesOf(t, alloc))
+		require.Empty(t, cgroupsOf(alloc))
+	}
+	require.Empty(t, stateFiles(t, s.cfg, s.task))
+	var now int
+	var dump string
+	if !assert.Eventually(t, func() bool {
+		now, dump = s.goroutines()
+		return now <= routines && s.pluginProcess.files() <= files
+	}, soon, 5*often) {
+		t.Log(dump)
+	}
+	t.Logf("%d lives, %d at once, in %s: goroutines of the plugin %d before, %d after; files %d before, %d after",
+		lives, livesAtOnce, took.Round(time.Millisecond), routines, now, files, s.pluginProcess.files())
 }
 
-func openFiles(t *testing.T) int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return len(entries)
+// live is one life of a task, with two who wait for it and an exec; it returns
+// the allocation's ID.
+func live(t *testing.T, s *scene) string {
+	k := newTask(t, "tree")
+	k.start(s)
+	k.said("ready")
+	waiters := make(chan int, 2)
+	for range cap(waiters) {
+		ch, err := s.WaitTask(t.Context(), k.ID)
+		if err != nil {
+			t.Error(err)
+			return k.AllocID
+		}
+		go func() { waiters <- (<-ch).ExitCode }()
+	}
+	if _, err := s.ExecTask(k.ID, []string{"true"}, soon); err != nil {
+		t.Error(err)
+	}
+	if err := s.StopTask(k.ID, soon, ""); err != nil {
+		t.Error(err)
+	}
+	for range cap(waiters) {
+		if code := <-waiters; code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	if err := s.DestroyTask(k.ID, false); err != nil {
+		t.Error(err)
+	}
+	return k.AllocID
 }
