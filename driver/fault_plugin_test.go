@@ -63,8 +63,9 @@ func TestFault_pluginEndedInOrder(t *testing.T) {
 
 // Nomad calls StartTask again with the same task when the plugin dies in it.
 func TestFault_pluginKilledWithinStartTask(t *testing.T) {
-	for _, after := range []time.Duration{0, 2, 4, 6, 8, 10, 14, 20, 40} {
-		t.Run(strconv.Itoa(int(after)), func(t *testing.T) {
+	const ms, atItsEnd = time.Millisecond, time.Hour
+	for _, after := range []time.Duration{0, 2 * ms, 5 * ms, 10 * ms, 20 * ms, 40 * ms, atItsEnd} {
+		t.Run(after.String(), func(t *testing.T) {
 			s := newScene(t, "tree")
 			ended := make(chan error, 1)
 			go func() {
@@ -72,7 +73,7 @@ func TestFault_pluginKilledWithinStartTask(t *testing.T) {
 				ended <- err
 			}()
 			select { // the one delay that is meant: the fault's own moment
-			case <-time.After(after * time.Millisecond):
+			case <-time.After(after):
 			case <-ended:
 			}
 			s.kill()
