@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,7 +73,11 @@ func TestFault_socketRemoved(t *testing.T) {
 		stop   func(*scene)
 		want   ending
 	}{
-		"stopped in order": {"serve", (*scene).stop, ending{}},
+		"stopped in order": {"serve", func(s *scene) {
+			begin := time.Now()
+			s.stop()
+			require.Less(s.t, time.Since(begin), soon, "asked at once, not at the end of its grace")
+		}, ending{}},
 		"stopped by force": {"stubborn", func(s *scene) {
 			require.NoError(s.t, s.StopTask(s.task.ID, 0, "SIGKILL"))
 		}, ending{code: 137, signal: 9}},
