@@ -187,10 +187,17 @@ func TestLogs_followAFifoThatIsMadeAnew(t *testing.T) {
 	s := newScene(t, "numbers:10")
 	s.task.fifos()
 	s.start()
+	batch := func(upTo int) {
+		require.NoError(t, syscall.Kill(s.task.said("ready"), syscall.SIGUSR1))
+		s.task.said("wrote-" + strconv.Itoa(upTo))
+	}
+	first := collect(t, s.task.StdoutPath)
+	batch(10)
+	require.Eventually(t, func() bool { return strings.Contains(first.String(), "out 0000009") }, soon, often)
 	s.task.fifos()
 	out := collect(t, s.task.StdoutPath)
-	require.NoError(t, syscall.Kill(s.task.said("ready"), syscall.SIGUSR1))
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "out 0000009") }, soon, often)
+	batch(20)
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "out 0000019") }, soon, often)
 	s.stop()
 	s.settles(ending{})
 }
