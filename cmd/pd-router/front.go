@@ -25,7 +25,7 @@ const (
 )
 
 // newFront serves plain HTTP/1.1 where the cheaper server can, and with
-// net/http where it cannot (see docs/adr/0004-data-path.md).
+// net/http where it cannot (see docs/adr/0005-data-path.md).
 func newFront(handler http.Handler, errors *log.Logger) front {
 	if h1.Supported {
 		return &h1.Server{

@@ -5,7 +5,7 @@
 //
 // It is not net/http's client because of what that costs for each request (two
 // goroutines a connection, a copy of every body, headers as maps; the figures
-// are in docs/adr/0004-data-path.md), and because a repeated request must be
+// are in docs/adr/0005-data-path.md), and because a repeated request must be
 // this package's decision alone: kv_transfer_params are single use.
 //
 // A connection belongs to the goroutine that called Do until Close of the
