@@ -12,14 +12,9 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/bench/router/traffic"
 )
 
-// settle is how long a router may need to put away what it knows of requests
-// whose answers the client already has.
-const settle = 20 * time.Millisecond
-
 // slice measures one repetition of a cell: it warms up, waits until nothing is
 // under way, and only then reads clocks.
 func (b *bench) slice(ctx context.Context, r *peer.Running, cell traffic.Cell) (report.Figure, error) {
-	var f report.Figure
 	loop, err := load.NewLoop(r.Target, cell)
 	if err != nil {
 		return report.Figure{Fault: err.Error()}, nil
@@ -28,44 +23,25 @@ func (b *bench) slice(ctx context.Context, r *peer.Running, cell traffic.Cell) (
 	if warm := loop.Run(ctx, max(b.length/4, 100*time.Millisecond)); warm.Failed > 0 {
 		return report.Figure{Fault: fmt.Sprintf("warming up: %v", warm.First)}, nil
 	}
-	time.Sleep(settle)
 	if _, err := b.engines.ask("reset"); err != nil {
-		return f, err
+		return report.Figure{}, err
 	}
-	clock, err := readClock(r)
+	var got load.Result
+	used, err := b.cost(r, func() error {
+		got = loop.Run(ctx, b.length)
+		return context.Cause(ctx)
+	})
 	if err != nil {
-		return f, err
-	}
-	machine, err := readMachine()
-	if err != nil {
-		return f, err
-	}
-	got := loop.Run(ctx, b.length)
-	if err := b.others.add(machine); err != nil {
-		return f, err
-	}
-	time.Sleep(settle)
-	used, err := clock.elapsed(r)
-	if err != nil {
-		return f, err
+		return report.Figure{}, err
 	}
 	counts, err := b.engines.ask("counts")
 	if err != nil {
-		return f, err
+		return report.Figure{}, err
 	}
-	if ctx.Err() != nil {
-		return f, context.Cause(ctx)
-	}
-	f = figure(got, used)
+	f := figure(got, used)
 	f.Fault = fault(got, counts, r.Plain)
-	if tree, ok := r.Tree(); ok {
-		rss, err := tree.RSS()
-		if err != nil {
-			return f, err
-		}
-		f.RSSMiB = mib(rss)
-	}
-	return f, nil
+	f.RSSMiB, err = resident(r)
+	return f, err
 }
 
 func figure(got load.Result, used time.Duration) report.Figure {
@@ -100,17 +76,4 @@ func fault(got load.Result, counts engine.Counts, plain bool) string {
 	return ""
 }
 
-// clock is a reading of a peer's CPU clocks; empty for no process.
-type clock map[int]time.Duration
-
-func readClock(r *peer.Running) (clock, error) {
-	tree, ok := r.Tree()
-	if !ok {
-		return nil, nil
-	}
-	return tree.CPU()
-}
-
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
-
-func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

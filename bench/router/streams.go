@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/bench/router/load"
 	"github.com/nomad-vllm/nomad-vllm/bench/router/peer"
-	"github.com/nomad-vllm/nomad-vllm/bench/router/proc"
 	"github.com/nomad-vllm/nomad-vllm/bench/router/report"
 	"github.com/nomad-vllm/nomad-vllm/bench/router/traffic"
 )
@@ -18,60 +16,45 @@ func (b *bench) streams(ctx context.Context, r *peer.Running, cell traffic.Cell)
 	if _, err := b.engines.ask("reset"); err != nil {
 		return report.Figure{}, err
 	}
-	tree, some := r.Tree()
 	memory := func() float64 {
-		if !some {
-			return 0
-		}
-		rss, err := tree.RSS()
+		v, err := resident(r)
 		if err != nil {
 			return 0 // it died; the dropped streams tell
 		}
-		return mib(rss)
+		return v
 	}
-	var s report.Streams
+	s := report.Streams{Asked: cell.Conns}
+	var got load.Result
 	var peak float64
-	others, err := readMachine()
-	if err != nil {
-		return report.Figure{}, err
-	}
-	before, err := readClock(r)
-	if err != nil {
-		return report.Figure{}, err
-	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	got, err := load.Streams(ctx, r.Target, cell, b.engines, func(held int) {
-		s.Held, s.OpenMiB = held, memory()
+	used, err := b.cost(r, func() error {
+		stop, stopped := make(chan struct{}), make(chan struct{})
 		go func() { defer close(stopped); peak = watch(stop, memory) }()
+		defer func() { close(stop); <-stopped }()
+		var err error
+		got, err = load.Streams(ctx, r.Target, cell, b.engines, func(held int) { s.Held, s.OpenMiB = held, memory() })
+		return err
 	})
-	close(stop)
 	if err != nil {
 		return report.Figure{}, err
-	}
-	<-stopped
-	if err := b.others.add(others); err != nil {
-		return report.Figure{}, err
-	}
-	used, err := before.elapsed(r)
-	if err != nil {
-		return report.Figure{Fault: err.Error()}, nil
-	}
-	s.Asked, s.Dropped = cell.Conns, got.Failed
-	late := 0
-	for _, d := range got.Delays {
-		if d > cell.Answer.Gap/2 {
-			late++
-		}
-	}
-	f := figure(got, used)
-	f.PerSecond, f.RSSMiB, f.Streams = 0, peak, &s
-	if len(got.Delays) > 0 {
-		s.Late = float64(late) / float64(len(got.Delays))
 	}
 	if got.Failed > 0 {
 		b.say("%s: %d streams dropped, the first with: %v", r.Name, got.Failed, got.First)
 	}
+	s.Dropped, s.Late = got.Failed, late(got.Delays, cell.Answer.Gap/2)
+	f := figure(got, used)
+	f.PerSecond, f.RSSMiB, f.Streams = 0, peak, &s
 	return f, nil
+}
+
+// late is the share of delays over a limit.
+func late(delays []time.Duration, limit time.Duration) float64 {
+	n := 0
+	for _, d := range delays {
+		if d > limit {
+			n++
+		}
+	}
+	return float64(n) / float64(max(1, len(delays)))
 }
 
 // watch reads a value four times a second until stop, and returns the greatest.
@@ -85,17 +68,4 @@ func watch(stop <-chan struct{}, value func() float64) float64 {
 			greatest = max(greatest, value())
 		}
 	}
-}
-
-// elapsed is what the peer has used since the reading.
-func (c clock) elapsed(r *peer.Running) (time.Duration, error) {
-	now, err := readClock(r)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", r.Name, err)
-	}
-	used, err := proc.Between(c, now)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", r.Name, err)
-	}
-	return used, nil
 }
