@@ -111,11 +111,8 @@ func (p *page) verdicts() {
 	d, ok := p.run.Figure("200B-c1", direct)
 	o, ok2 := p.run.Figure("200B-c1", ours)
 	if ok && ok2 {
-		added, mark := o.P50-d.P50, "✓"
-		if added > addedLimit {
-			mark = "✗"
-		}
-		p.line("\nAdded p50 at one connection and 200 B over a client that makes both legs itself: %.0f us (limit %.0f %s).", added, addedLimit, mark)
+		added := o.P50 - d.P50
+		p.line("\nAdded p50 at one connection and 200 B over a client that makes both legs itself: %.0f us (limit %.0f %s).", added, addedLimit, mark(added <= addedLimit))
 	}
 	if f, ok := p.run.Figure("200B-c64", ours); ok {
 		p.line("Resident memory after 200 B at 64 connections: pd-router %.0f MiB%s.", f.RSSMiB, p.memory("200B-c64"))
@@ -189,7 +186,17 @@ func (p *page) streams() {
 			p.row(peer.Name, fmt.Sprint(s.Held), fmt.Sprint(s.Dropped), number(s.OpenMiB), number(f.RSSMiB), fmt.Sprintf("%.1f %%", 100*s.Late),
 				fmt.Sprintf("%.1f, %.1f", f.Token50/1000, f.Token99/1000), number(f.CPU/20))
 		}
+		if f, ok := c.Figures[ours]; ok && f.Streams != nil {
+			p.line("\nLimits of pd-router: memory %s, dropped %s, late %s.", mark(f.RSSMiB < streamsLimit), mark(f.Streams.Dropped == 0), mark(f.Streams.Late == 0))
+		}
 	}
+}
+
+func mark(ok bool) string {
+	if ok {
+		return "✓"
+	}
+	return "✗"
 }
 
 // history sets the run beside the earlier one, by ratios, which do not mind

@@ -61,6 +61,16 @@ func TestPage_takesASidecarThatIsNotHereFromBefore(t *testing.T) {
 	require.Contains(t, string(Page(r, nil, "x.svg")), "| - | 2.00 (limit 4.00 ✓) |")
 }
 
+func TestPage_marksStreams(t *testing.T) {
+	r := run(100, 100)
+	r.Cells = append(r.Cells, Cell{"streams-c9000", map[string]Figure{ours: {CPU: 40, RSSMiB: 599, Streams: &Streams{Asked: 9000, Held: 8999, Dropped: 1}}}})
+	page := string(Page(r, nil, "x.svg"))
+	require.Contains(t, page, "## 9000 open streams")
+	require.Contains(t, page, "| pd-router | 8999 | 1 |")
+	require.Contains(t, page, "memory ✓, dropped ✗, late ✓")
+	require.Contains(t, page, "too few files for 10,000")
+}
+
 func TestPicture_isWellFormed(t *testing.T) {
 	d := xml.NewDecoder(strings.NewReader(string(Picture(run(100, 100)))))
 	bars := 0
