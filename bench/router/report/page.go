@@ -103,10 +103,11 @@ func (p *page) ratio(cell, peer string) (field string, old bool) {
 }
 
 func (p *page) verdicts() {
-	held, broken := Verdict(p.run)
-	p.line("\n%d of %d limits of CPU hold.", held, held+len(broken))
-	for _, b := range broken {
-		p.line("- over: %s", b)
+	p.line("")
+	for _, peer := range []string{vllmRouter, sidecar, nginx} {
+		if held, of := p.run.held(peer); of > 0 {
+			p.line("- of the limits against %s, %d of %d hold", peer, held, of)
+		}
 	}
 	d, ok := p.run.Figure("200B-c1", direct)
 	o, ok2 := p.run.Figure("200B-c1", ours)

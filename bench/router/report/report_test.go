@@ -33,8 +33,8 @@ func TestPage_saysWhichLimitsHold(t *testing.T) {
 	page := string(Page(run(100, 200), nil, "x.svg"))
 	require.Contains(t, page, "| 0.25 (aim 0.25 ✓) | 0.12 (limit 0.25 ✓) | 2.00 (limit 4.00 ✓) |")
 	require.Contains(t, page, "| **0.50** (limit 0.40 ✗) | 0.25 (limit 0.25 ✓) | 4.00 (limit 4.00 ✓) |")
-	require.Contains(t, page, "5 of 6 limits of CPU hold.")
-	require.Contains(t, page, "- over: 220KiB-c16: 0.50 of vllm-router, limit 0.40")
+	require.Contains(t, page, "against vllm-router, 1 of 2 hold")
+	require.Contains(t, page, "against nginx, 2 of 2 hold")
 	require.Contains(t, string(Page(run(140, 200), nil, "x.svg")), "| 0.35 (limit 0.40 ✓, aim 0.25) |")
 }
 
