@@ -1,6 +1,7 @@
 package router
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -73,6 +74,9 @@ type Config struct {
 	NoFallback bool
 	// DialTimeout bounds connecting to an instance, default 2 s.
 	DialTimeout time.Duration
+	// UpstreamCAs are who may have signed the certificates of https instances;
+	// nil for the system's.
+	UpstreamCAs *x509.CertPool
 	// Choose says how instances are chosen; its zero value is the default.
 	Choose choose.Config
 	// LocalBelow is the length of a prompt, less what is cached, in bytes, below

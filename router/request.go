@@ -3,7 +3,6 @@ package router
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +60,8 @@ func (t *trip) readRequest(r *http.Request) error {
 		return badRequest(err.Error(), "body")
 	}
 	if raw := req.object.Get("model"); raw != nil && string(raw) != "null" {
-		if json.Unmarshal(raw, &req.model) != nil {
+		var ok bool
+		if req.model, ok = body.Text(raw); !ok {
 			return badRequest("model is not a string", "model")
 		}
 	}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"crypto/tls"
 	"fmt"
 	"html/template"
 	"sync"
@@ -53,7 +54,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:    cfg,
 		logger: cfg.Logger.Named("router"),
-		client: upstream.New(upstream.Config{DialTimeout: cfg.DialTimeout}),
+		client: upstream.New(upstream.Config{DialTimeout: cfg.DialTimeout, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.UpstreamCAs}}),
 
 		chooser:  choose.New(cfg.Choose),
 		worth:    choose.NewWorth(cfg.LocalBelow),

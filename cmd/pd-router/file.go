@@ -29,6 +29,7 @@ func places() []place {
 		{"instances.prefill", "prefill"},
 		{"instances.decode", "decode"},
 		{"upstream.dial_timeout", "dial-timeout"},
+		{"upstream.ca", "upstream-ca"},
 		{"prefill.tries", "prefill-tries"},
 		{"prefill.timeout", "prefill-timeout"},
 		{"prefill.policy", "prefill-policy"},

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -211,6 +215,31 @@ func TestRun_helpAndVersion(t *testing.T) {
 	out = output{}
 	require.Equal(t, exitOK, run(t.Context(), func() {}, []string{"-version"}, func(string) string { return "" }, &out, &out))
 	require.Equal(t, "pd-router "+version+"\n", out.String())
+}
+
+func TestRun_instancesWithACertificateOfTheirOwn(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"answer":"safe"}`) }))
+	t.Cleanup(s.Close)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600))
+	ask := func(args ...string) (int, string) {
+		c := start(t, nil, append([]string{"-decode", s.URL}, args...)...)
+		resp, err := http.Post(c.url+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"x"}`))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(b)
+	}
+	status, body := ask("-upstream-ca", ca)
+	require.Equal(t, 200, status, body)
+	require.Contains(t, body, "safe")
+	status, body = ask()
+	require.Equal(t, 503, status)
+	require.Contains(t, body, "certificate")
+	var out output
+	require.Equal(t, exitUsage, run(t.Context(), func() {}, []string{"-decode", s.URL, "-upstream-ca", "main_test.go"}, func(string) string { return "" }, &out, &out))
+	require.Contains(t, out.String(), "no certificate in PEM")
 }
 
 func TestRun_addressInUse(t *testing.T) {

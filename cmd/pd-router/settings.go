@@ -95,6 +95,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.Float64Var(&s.router.Breaker.MaxEjected, "breaker-max-ejected", 0.5, "largest `share` of a pool that is kept away from at once; one instance is always left")
 	f.DurationVar(&s.router.Choose.SlowStart, "slow-start", 30*time.Second, "time in which a new instance comes to its full share")
 	f.StringVar(&apiKey, "upstream-api-key", "", "`key` sent to the instances instead of the client's own (default: the client's is passed on)")
+	f.Var(authorities{&s.router.UpstreamCAs}, "upstream-ca", "PEM `file` of who may sign the certificates of https instances (default: the system's)")
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "longest time to finish requests in flight after SIGTERM or SIGINT")
 	f.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
 	f.BoolVar(&s.logJSON, "log-json", false, "log in JSON")

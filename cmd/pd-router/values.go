@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -94,4 +97,22 @@ func (p policy) String() string {
 func (p policy) Set(s string) (err error) {
 	*p.to, err = choose.ParsePolicy(s)
 	return err
+}
+
+// authorities is a flag that names a PEM file of certificates.
+type authorities struct{ pool **x509.CertPool }
+
+func (authorities) String() string { return "" }
+
+func (a authorities) Set(path string) error {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate in PEM", path)
+	}
+	*a.pool = pool
+	return nil
 }

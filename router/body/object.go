@@ -79,6 +79,18 @@ func unquote(quoted []byte) (s string) {
 	return s
 }
 
+// Text is the value of a JSON string that was part of a parsed document; false
+// if it is no string.
+func Text(raw json.RawMessage) (string, bool) {
+	switch {
+	case len(raw) < 2 || raw[0] != '"':
+		return "", false
+	case bytes.IndexByte(raw, '\\') >= 0:
+		return unquote(raw), true
+	}
+	return string(raw[1 : len(raw)-1]), true
+}
+
 // key is what the reader on the other side will compare.
 func (o *Object) key(m *member) []byte {
 	if m.escaped {

@@ -10,7 +10,8 @@ import (
 type Table struct {
 	Snapshot *fleet.Snapshot
 	models   []string
-	views    map[string]View // of each model and of none; the rest serve nobody
+	views    map[string]View // of each model, and of none
+	others   View            // of models that no instance names
 }
 
 // NewTable indexes a snapshot.
@@ -24,6 +25,7 @@ func NewTable(s *fleet.Snapshot) *Table {
 	slices.Sort(t.models)
 	t.models = slices.Compact(t.models)
 	t.views = map[string]View{"": t.view("")}
+	t.others = t.view("\x00") // no model's name
 	for _, m := range t.models {
 		t.views[m] = t.view(m)
 	}
@@ -48,10 +50,12 @@ type View struct {
 // View picks out the instances that serve the model. An instance that names
 // no model serves any, and a request that names none is served by any.
 func (t *Table) View(model string) View {
-	if v, ok := t.views[model]; ok {
-		return v
+	v, ok := t.views[model]
+	if !ok {
+		v = t.others
+		v.Model = model
 	}
-	return t.view(model)
+	return v
 }
 
 func (t *Table) view(model string) View {
