@@ -407,6 +407,20 @@ func TestWrite_slowClientBlocksTheHandlerAndNothingElse(t *testing.T) {
 	require.Less(t, <-wrote, 64<<20, "what the client does not read is not taken")
 }
 
+func TestWrite_deadlineEndsWithItsRequest(t *testing.T) {
+	addr := serve(t, handler(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/timed" {
+			require.NoError(t, http.NewResponseController(w).SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+		}
+		fmt.Fprint(w, "ok")
+	}))
+	nc, r := dial(t, addr)
+	ask(t, nc, r, "GET", "GET /timed HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-time.After(80 * time.Millisecond)
+	_, b := ask(t, nc, r, "GET", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.Equal(t, "ok", b)
+}
+
 // FuzzRequest holds the reader against net/http's: what we accept it accepts,
 // and reads the same.
 func FuzzRequest(f *testing.F) {

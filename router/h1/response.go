@@ -24,6 +24,7 @@ type response struct {
 	length   int64 // as the handler said, -1 if it did not
 	written  int64 // of the answer, by the handler
 	keep     bool  // the connection may go on
+	timed    bool  // the handler has set a write deadline
 	err      error // the connection's; nothing more can be sent
 
 	head    []byte // without framing, from WriteHeader on
@@ -39,6 +40,9 @@ const holdMost = 4 << 10
 // begin makes the writer another request's.
 func (w *response) begin(headOnly bool, minor int) {
 	clear(w.header)
+	if w.timed { // it was the last request's; if it cannot be lifted, writing will say so
+		_ = w.c.nc.SetWriteDeadline(time.Time{})
+	}
 	*w = response{
 		c: w.c, header: w.header, headOnly: headOnly, minor: minor, length: -1, keep: true,
 		head: w.head[:0], pending: w.pending[:0], out: w.out[:0],
@@ -129,7 +133,10 @@ func (w *response) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline bounds writing the answer; the next request starts without.
-func (w *response) SetWriteDeadline(t time.Time) error { return w.c.nc.SetWriteDeadline(t) }
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.timed = !t.IsZero()
+	return w.c.nc.SetWriteDeadline(t)
+}
 
 // send writes what is held and then p; last if the answer ends there.
 func (w *response) send(p []byte, last bool) error {
