@@ -47,8 +47,13 @@ func (a *answer) close() {
 
 // good reports whether the client should get it at once.
 func (a *answer) good() bool {
-	return a.resp.Status < 500 && a.verdict == sse.Token
+	code := a.resp.Status
+	return a.verdict == sse.Token && (code < 400 || clientsFault(code) && !ownFault(code))
 }
+
+// blamesTransfer reports whether an answer that is not good may be the
+// prefill's doing: the decode could not take its KV.
+func (a *answer) blamesTransfer() bool { return a.resp.Status >= 500 || a.verdict != sse.Token }
 
 // relayable reports whether the client gets it when there is no further try: an
 // instance's own error says more than ours, a 200 without an answer says less.
@@ -60,13 +65,16 @@ func (a *answer) failed() error {
 	switch a.verdict {
 	case sse.Failed:
 		a.went = breaker.Bad
-		return errors.New("the stream began with an error")
+		return answerError("the stream began with an error")
 	case sse.Empty:
 		a.went = breaker.Bad
-		return errors.New("the stream ended without a token")
+		return answerError("the answer ended without a token")
 	case sse.Aborted:
 		a.went = breaker.Unknown
-		return errors.New("the instance gave the answer up: finish_reason abort")
+		return answerError("the instance gave the answer up: finish_reason abort")
+	case sse.Garbage:
+		a.went = breaker.Bad
+		return answerError("the answer is no JSON")
 	}
 	return &statusError{a.resp.Status}
 }
@@ -89,6 +97,7 @@ func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, e
 			return a, nil
 		}
 		ended(outcomeOf(ctx, err))
+		t.countFailure(ctx, t.legName(), err)
 		broken, ok := errors.AsType[*upstream.Error](err)
 		rest := pool.Without(candidates, d.ID)
 		if !ok || !broken.NotSent || dial == maxDials || len(rest) == 0 || ctx.Err() != nil {
@@ -170,8 +179,11 @@ func (t *trip) judge(a *answer) (err error) {
 		}
 	}
 	a.held = t.page.B[:n]
-	if a.whole && sse.JSONAborted(a.held) {
-		a.verdict = sse.Aborted
+	if a.whole {
+		a.verdict = sse.JudgeWhole(a.held)
+	}
+	if a.verdict == sse.Empty && t.out.path != pd.PathDisaggregated {
+		a.verdict = sse.Token // nothing was handed over that could have failed: it is what was asked for
 	}
 	return nil
 }
@@ -180,7 +192,7 @@ func (t *trip) judge(a *answer) (err error) {
 // may hang because of it.
 func late(err error, limit time.Duration) error {
 	if errors.Is(err, upstream.ErrDeadline) {
-		return &upstream.Error{Err: fmt.Errorf("no token within %s", limit)}
+		return &upstream.Error{Err: fmt.Errorf("no token within %s: %w", limit, upstream.ErrDeadline)}
 	}
 	return err
 }

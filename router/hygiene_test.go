@@ -87,7 +87,7 @@ func once2(h handler) handler {
 func TestHandoff_requestIDOfTheBodyCounts(t *testing.T) {
 	r, p, d := pair(t)
 	p.onGenerate(give(map[string]string{"remote_request_id": `"cmpl-theirs-0-1234abcd"`}))
-	d.onGenerate(say("application/json", `{"choices":[]}`))
+	d.onGenerate(say("application/json", `{"choices":[{"text":"a"}]}`))
 	r.post(cmplPath, `{"prompt":"x","request_id":"theirs"}`).served(t, pd.PathDisaggregated, "")
 }
 

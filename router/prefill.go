@@ -23,6 +23,9 @@ const maxPrefillAnswer = 16 << 20
 // errPrefillTimeout is the end of a leg 1 that took too long.
 var errPrefillTimeout = errors.New("no answer within the prefill timeout")
 
+// errNoHandoff is a 200 of a prefill that cannot be read.
+var errNoHandoff = errors.New("the answer holds no handoff")
+
 // answered is a response of an instance that is the client's to see as it is:
 // the request itself is at fault.
 type answered struct {
@@ -60,6 +63,9 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 		t.out.prefillTries++
 		decodes, err := t.legOne(ctx, p, view.DecodesFor(p))
 		ended(outcomeOf(ctx, err))
+		if err != nil {
+			t.countFailure(ctx, metrics.LegPrefill, err)
+		}
 		candidates = pool.Without(candidates, p.ID)
 		switch a, isAnswer := errors.AsType[*answered](err); {
 		case err == nil:
@@ -118,6 +124,9 @@ func (t *trip) legOne(ctx context.Context, p *fleet.Instance, decodes []*fleet.I
 // take accepts what a prefill hands over, or refuses it, and counts why.
 func (t *trip) take(p *fleet.Instance, answer []byte, connected time.Time, decodes []*fleet.Instance) ([]*fleet.Instance, error) {
 	given, err := t.handoffs.Read(answer)
+	if err != nil && !handoff.ErrNoParams(err) {
+		return nil, fmt.Errorf("%w: %w", errNoHandoff, err)
+	}
 	if err == nil && !given.For(t.req.id, t.req.object) {
 		err = &handoff.RefusedError{Why: handoff.RefusedRequest, Detail: "remote_request_id is another request's"}
 	}

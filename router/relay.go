@@ -52,22 +52,31 @@ func (t *trip) relay(ctx context.Context, a *answer) {
 // cut ends an answer that broke off under way. A stream gets the events with
 // which vLLM itself reports an error; anything else can only be broken off.
 func (t *trip) cut(ctx context.Context, a *answer, err error) {
+	if ctx.Err() != nil && t.s.cutOff.Load() {
+		t.breakOff(a, metrics.StreamStopped, errStopping())
+		return
+	}
 	if ctx.Err() != nil {
 		t.out.code, t.out.failure = statusClientGone, "client gone"
 		return
 	}
 	a.went = breaker.Bad
-	t.out.failure = fmt.Sprintf("answer broke off after %d bytes: %v", t.out.bytes, err)
+	t.countFailure(ctx, t.legName(), err)
 	t.s.logger.Warn("decode broke off", "request_id", t.req.id, "decode", t.out.decode, "path", t.out.path, "bytes", t.out.bytes, "error", err)
 	kind, what := metrics.StreamCut, " broke off the answer"
 	if errors.Is(err, upstream.ErrDeadline) {
 		kind, what = metrics.StreamStalled, fmt.Sprintf(" has sent nothing for %s", t.s.cfg.StallTimeout)
 	}
+	t.breakOff(a, kind, badGateway("decode instance "+t.out.decode+what))
+}
+
+// breakOff tells the client of a stream why it ends.
+func (t *trip) breakOff(a *answer, kind string, e *apiError) {
 	t.s.metrics.StreamFailure(kind)
+	t.out.failure = e.Message
 	if !a.stream {
 		panic(http.ErrAbortHandler) // the way to make net/http drop the connection
 	}
-	e := badGateway("decode instance " + t.out.decode + what)
 	// The empty line first: the last event may have lost its end.
 	_, _ = fmt.Fprintf(t.w, "\n\ndata: %s\n\ndata: [DONE]\n\n", e.body())
 }

@@ -34,6 +34,7 @@ type Server struct {
 	metrics  *metrics.Metrics
 	table    atomic.Pointer[pool.Table]
 	draining atomic.Bool
+	cutOff   atomic.Bool
 	page     *template.Template
 	memory   buffer.Pool
 	nixl     *handoff.NIXL
@@ -77,6 +78,15 @@ func (s *Server) Close() { s.client.Close() }
 // Drain makes /ready answer 503, so that whoever balances over routers goes
 // elsewhere; requests are still served.
 func (s *Server) Drain() { s.draining.Store(true) }
+
+// CutOff says that requests whose context ends from now on are cut off by the
+// router: their clients are still there and are told so.
+func (s *Server) CutOff() { s.cutOff.Store(true) }
+
+// errStopping is what those clients are told.
+func errStopping() *apiError {
+	return unavailable("the router is stopping, and its time to finish requests is over")
+}
 
 // currentTable is the pools of the source's snapshot, nil until there is one.
 // It is built once per snapshot and shared.

@@ -141,13 +141,21 @@ func (t *trip) serve(ctx context.Context) error {
 		last := t.last()
 		a, err := t.secondLeg(ctx, candidates)
 		if err == nil {
-			if a.good() || (last && a.relayable()) {
+			if a.good() {
+				t.relay(ctx, a)
+				return nil
+			}
+			if last && a.relayable() {
+				t.countFailure(ctx, t.legName(), &statusError{a.resp.Status})
 				t.relay(ctx, a)
 				return nil
 			}
 			err = a.failed()
-			t.handoffBroke = t.out.path == pd.PathDisaggregated
-			t.badPrefills = append(t.badPrefills, t.out.prefill)
+			t.countFailure(ctx, t.legName(), err)
+			if a.blamesTransfer() {
+				t.handoffBroke = t.out.path == pd.PathDisaggregated
+				t.badPrefills = append(t.badPrefills, t.out.prefill)
+			}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -266,6 +274,9 @@ func (t *trip) legName() string {
 
 // fail tells the client, if it is still there, why it gets no answer.
 func (t *trip) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil && t.s.cutOff.Load() {
+		ctx, err = context.WithoutCancel(ctx), errStopping()
+	}
 	t.out.failure = err.Error()
 	e, ok := errors.AsType[*apiError](err)
 	// net/http ends the context of a body that met its deadline.

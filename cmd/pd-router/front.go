@@ -14,6 +14,8 @@ import (
 type front interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error
+	// Cancel ends the contexts of what is being served, not the connections.
+	Cancel()
 	Close() error
 }
 
@@ -32,7 +34,18 @@ func newFront(handler http.Handler, errors *log.Logger) front {
 			Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: errors,
 		}
 	}
-	return &http.Server{
+	ctx, cancel := context.WithCancel(context.Background())
+	return &netFront{cancel: cancel, Server: &http.Server{
 		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: errors,
-	}
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}}
 }
+
+// netFront is net/http's server.
+type netFront struct {
+	*http.Server
+	cancel context.CancelFunc
+}
+
+// Cancel ends the context that all requests' contexts come from.
+func (f *netFront) Cancel() { f.cancel() }

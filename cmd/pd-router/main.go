@@ -109,6 +109,9 @@ func newSource(set settings, logger hclog.Logger) (router.Source, func(context.C
 	return consul, consul.Run, nil
 }
 
+// lastWords is how long clients that are cut off have to take in why.
+const lastWords = time.Second
+
 // serve runs the server and the watch until ctx ends, then stops both.
 func serve(ctx context.Context, release func(), server *router.Server, listener net.Listener, watch func(context.Context) error,
 	drain time.Duration, logger hclog.Logger) int {
@@ -134,6 +137,11 @@ func serve(ctx context.Context, release func(), server *router.Server, listener 
 	defer cancel()
 	if err := front.Shutdown(limit); err != nil {
 		logger.Warn("requests were still running at the drain timeout; cutting them off", "drain_timeout", drain)
+		server.CutOff()
+		front.Cancel()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		_ = front.Shutdown(last)
 		_ = front.Close()
 		return exitFailed
 	}

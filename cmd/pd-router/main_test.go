@@ -143,15 +143,23 @@ func TestRun_cutsOffAfterTheDrainTimeout(t *testing.T) {
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
 	defer close(release)
 	c := start(t, nil, "-decode", decode(t, arrived, release), "-drain-timeout", "20ms")
+	answer := make(chan string, 1)
 	go func() {
 		resp, err := http.Post(c.url+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"x"}`))
-		if err == nil {
-			resp.Body.Close()
+		if err != nil {
+			answer <- err.Error()
+			return
 		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		answer <- resp.Status + " " + string(b)
 	}()
 	<-arrived
 	c.stop()
 	require.Equal(t, exitFailed, c.exit(t))
+	told := <-answer
+	require.Contains(t, told, "503")
+	require.Contains(t, told, "the router is stopping")
 	require.Contains(t, c.log.String(), "still running at the drain timeout")
 }
 

@@ -151,6 +151,18 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// Cancel ends the contexts of the requests that are being served and leaves
+// their connections open, so that handlers can still tell their clients why.
+func (s *Server) Cancel() {
+	s.each(func(c *conn) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.cancel != nil {
+			c.cancel()
+		}
+	})
+}
+
 // stop closes the listeners.
 func (s *Server) stop() {
 	if s.start() != nil {

@@ -26,6 +26,7 @@ type Metrics struct {
 	streams  *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	suspects *prometheus.CounterVec
+	failures *prometheus.CounterVec
 	rejected *prometheus.CounterVec
 	waiting  *prometheus.GaugeVec
 	active   prometheus.Gauge
@@ -60,7 +61,7 @@ func New(view func() View) *Metrics {
 			Name: "pd_router_retries_total", Help: "Further tries after a failed leg.",
 		}, []string{"leg"}),
 		streams: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pd_router_stream_failures_total", Help: "Streams with status 200 that failed: error (an error event before any token), empty (ended without a token), aborted (finish_reason abort before any token), cut (broke off after one), stalled (stood still after one), late_error (an error event after one, passed on).",
+			Name: "pd_router_stream_failures_total", Help: "Streams with status 200 that failed: error (an error event before any token), empty (ended without a token), aborted (finish_reason abort before any token), cut (broke off after one), stalled (stood still after one), stopped (cut off by the router at its drain timeout), late_error (an error event after one, passed on).",
 		}, []string{"kind"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pd_router_handoffs_refused_total", Help: "Answers of prefills whose kv_transfer_params were not passed on: absent, shape (a decode would die of it), request (another request's), engine or address (not the prefill's own), late (its lease was over).",
@@ -68,6 +69,9 @@ func New(view func() View) *Metrics {
 		suspects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pd_router_suspect_answers_total", Help: "Answers 401, 403 or 404 of a prefill upon which another was asked: its own settings may be wrong.",
 		}, []string{"code"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pd_router_instance_failures_total", Help: "Legs that failed by their instance: connect (refused or not in time), reset (broke off), timeout, status (5xx, 401, 403, 404), busy (408, 429), params (no usable handoff in a 200), answer (no answer in a 200).",
+		}, []string{"leg", "kind"}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pd_router_rejected_total", Help: "Requests that were not let in: queue_full, waited_too_long, key_busy (a key's own limit), key_rate.",
 		}, []string{"reason"}),
@@ -78,7 +82,7 @@ func New(view func() View) *Metrics {
 			Name: "pd_router_requests_in_flight", Help: "Requests being served now.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.refused, m.suspects, m.rejected, m.waiting, m.active,
+	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.refused, m.suspects, m.failures, m.rejected, m.waiting, m.active,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &instances{view: view})
 	m.zero()
 	m.perLeg, m.path = map[string]prometheus.Observer{}, map[pd.Path]timers{}
@@ -111,6 +115,9 @@ func (m *Metrics) zero() {
 	for _, leg := range []string{LegPrefill, LegDecode, LegLocal} {
 		m.retries.WithLabelValues(leg)
 		m.leg.WithLabelValues(leg)
+		for _, kind := range []string{FailedConnect, FailedReset, FailedTimeout, FailedStatus, FailedBusy, FailedParams, FailedAnswer} {
+			m.failures.WithLabelValues(leg, kind)
+		}
 	}
 	for _, why := range admit.Reasons() {
 		m.rejected.WithLabelValues(why)
@@ -119,7 +126,7 @@ func (m *Metrics) zero() {
 	for _, why := range handoff.Refusals() {
 		m.refused.WithLabelValues(string(why))
 	}
-	for _, kind := range []string{StreamError, StreamEmpty, StreamAborted, StreamCut, StreamStalled, StreamLateError} {
+	for _, kind := range []string{StreamError, StreamEmpty, StreamAborted, StreamCut, StreamStalled, StreamStopped, StreamLateError} {
 		m.streams.WithLabelValues(kind)
 	}
 }
@@ -138,9 +145,22 @@ const (
 	StreamCut   = "cut"
 	// StreamStalled is cut off by the router: nothing came for too long.
 	StreamStalled = "stalled"
+	// StreamStopped is cut off by the router: it is being stopped itself.
+	StreamStopped = "stopped"
 	// StreamAborted is not only of streams: an answer that its server gave up.
 	StreamAborted   = "aborted"
 	StreamLateError = "late_error"
+)
+
+// Values of the kind label of instance failures.
+const (
+	FailedConnect = "connect"
+	FailedReset   = "reset"
+	FailedTimeout = "timeout"
+	FailedStatus  = "status"
+	FailedBusy    = "busy"
+	FailedParams  = "params"
+	FailedAnswer  = "answer"
 )
 
 // Begin counts a request in, End out.
@@ -181,6 +201,9 @@ func (m *Metrics) Refused(why handoff.Refusal) { m.refused.WithLabelValues(strin
 
 // Suspect counts an answer that may be the instance's own fault.
 func (m *Metrics) Suspect(code int) { m.suspects.WithLabelValues(strconv.Itoa(code)).Inc() }
+
+// InstanceFailure counts a leg that failed by its instance.
+func (m *Metrics) InstanceFailure(leg, kind string) { m.failures.WithLabelValues(leg, kind).Inc() }
 
 // Rejected counts a request that was not let in.
 func (m *Metrics) Rejected(reason string) { m.rejected.WithLabelValues(reason).Inc() }

@@ -22,6 +22,8 @@ const (
 	// Aborted: the server gave the answer up before any token, which is what
 	// one that is being stopped does.
 	Aborted
+	// Garbage: an answer that was not streamed is no JSON.
+	Garbage
 )
 
 // maxHeld bounds what Gate holds back; a stream that has said so much without

@@ -32,9 +32,3 @@ func (w *Watch) Failed(piece []byte) bool {
 	w.n = keep + copy(w.end[keep:], piece)
 	return found
 }
-
-// JSONAborted reports whether a whole answer, not streamed, was given up by its
-// server.
-func JSONAborted(answer []byte) bool {
-	return bytes.Contains(answer, []byte(`"finish_reason":"abort"`))
-}

@@ -26,8 +26,3 @@ func TestWatch_textIsNoError(t *testing.T) {
 		require.False(t, w.Failed([]byte(piece)))
 	}
 }
-
-func TestJSONAborted_onlyAsTheReason(t *testing.T) {
-	require.True(t, JSONAborted([]byte(`{"choices":[{"text":"","finish_reason":"abort"}]}`)))
-	require.False(t, JSONAborted([]byte(`{"choices":[{"text":"\"finish_reason\":\"abort\"","finish_reason":"stop"}]}`)))
-}
