@@ -30,6 +30,7 @@ type suite struct {
 	nomadBinary string
 	router      string
 	fleet       *fleet.Consul
+	picked      map[string]bool // decodes that a step has killed
 }
 
 func TestCluster(t *testing.T) {
@@ -45,6 +46,7 @@ func TestCluster(t *testing.T) {
 	step("a prefill killed under load loses nothing and comes back", prefillKilled)
 	step("load on prefill alone grows prefill", prefillScales)
 	step("an agent that is killed finds its servers again", agentKilled)
+	step("an agent that is stopped in order finds its servers again", agentStopped)
 	step("a wrong job says what is wrong", wrongJobs)
 	step("a task runs on the runtime that it names", runtimes)
 	step("job stop leaves no process", jobStop)
@@ -79,7 +81,7 @@ func start(t *testing.T) *suite {
 	})
 	f, err := fleet.NewConsul(fleet.ConsulConfig{Address: c.ConsulAddr()}, hclog.NewNullLogger())
 	require.NoError(t, err)
-	return &suite{Cluster: c, nomadBinary: found["nomad"], fleet: f}
+	return &suite{Cluster: c, nomadBinary: found["nomad"], fleet: f, picked: map[string]bool{}}
 }
 
 // stateDir is short: Nomad's and the plugins' sockets live under it, and a

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -131,7 +132,21 @@ func (s *suite) restarts(t *testing.T, alloc string) int {
 	return n
 }
 
-func agentKilled(t *testing.T, s *suite) {
+func agentKilled(t *testing.T, s *suite) { agentAway(t, s, s.KillNomad) }
+
+// agentStopped is what an upgrade of Nomad does: the agent ends its plugins,
+// and must leave their tasks.
+func agentStopped(t *testing.T, s *suite) {
+	agentAway(t, s, func() {
+		require.NotEmpty(t, s.driverPlugins(t))
+		s.StopNomad()
+		require.Empty(t, s.driverPlugins(t), "the plugin ends with its agent")
+	})
+}
+
+// agentAway ends the agent, lets one engine die while there is none, and wants
+// every other as it was when the agent is back.
+func agentAway(t *testing.T, s *suite, end func()) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	pids := map[string]int{}
@@ -139,11 +154,14 @@ func agentKilled(t *testing.T, s *suite) {
 		pids[i.ID] = enginePID(t, i)
 		require.NotZero(t, pids[i.ID])
 	}
+	first, second := s.pickFresh(t), s.pickFresh(t)
 	restarts := s.allRestarts(t)
-	s.KillNomad()
+	end()
 	_, err := demo.Ask(ctx, s.router, chat(longPrompt("agentless", 300), 16, ""))
 	require.NoError(t, err, "the servers and the router outlive the agent")
+	require.NoError(t, syscall.Kill(pids[first.ID], syscall.SIGKILL))
 	require.NoError(t, s.StartNomad(ctx))
+	s.comesBack(t, first, pids[first.ID])
 	eventually(t, 60*time.Second, "every allocation runs again", func() bool {
 		for _, g := range []string{"prefill", "decode"} {
 			for _, a := range s.allocs(t, g) {
@@ -155,13 +173,55 @@ func agentKilled(t *testing.T, s *suite) {
 		return len(s.allocs(t, "decode")) == 6
 	})
 	for _, i := range s.instances(t) {
-		require.Equal(t, pids[i.ID], enginePID(t, i), "%s was not restarted", i.ID)
+		if i.ID != first.ID {
+			require.Equal(t, pids[i.ID], enginePID(t, i), "%s was not restarted", i.ID)
+		}
 	}
-	require.Equal(t, restarts, s.allRestarts(t), "nothing was restarted")
+	require.Equal(t, restarts+1, s.allRestarts(t), "nothing else was restarted")
 	// Recovered means supervised: a task that dies now is noticed.
-	victim := s.pick(t, pd.RoleDecode)
-	require.NoError(t, syscall.Kill(pids[victim.ID], syscall.SIGKILL))
-	s.comesBack(t, victim, pids[victim.ID])
+	require.NoError(t, syscall.Kill(pids[second.ID], syscall.SIGKILL))
+	s.comesBack(t, second, pids[second.ID])
+	for _, i := range []*fleet.Instance{first, second} {
+		require.Equal(t, []string{"137 by signal 9"}, s.exits(t, i.Meta.Alloc), "the true exit, told once")
+	}
+}
+
+// pickFresh returns a usable decode that was never restarted, another at each call.
+func (s *suite) pickFresh(t *testing.T) *fleet.Instance {
+	for _, i := range s.instances(t) {
+		if i.Role == pd.RoleDecode && i.Usable() && !s.picked[i.ID] && s.restarts(t, i.Meta.Alloc) == 0 {
+			s.picked[i.ID] = true
+			return i
+		}
+	}
+	require.Fail(t, "no decode that was never restarted")
+	return nil
+}
+
+// exits are the ends that Nomad was told of, for all tasks of an allocation.
+func (s *suite) exits(t *testing.T, alloc string) (out []string) {
+	a, _, err := s.Nomad.Allocations().Info(alloc, nil)
+	require.NoError(t, err)
+	for _, ts := range a.TaskStates {
+		for _, e := range ts.Events {
+			if e.Type == nomadapi.TaskTerminated {
+				out = append(out, fmt.Sprintf("%d by signal %d", e.ExitCode, e.Signal))
+			}
+		}
+	}
+	return out
+}
+
+// driverPlugins are the processes that run the driver as the agent's plugin.
+func (s *suite) driverPlugins(t *testing.T) (found []string) {
+	all, err := cluster.Leftovers(s.StateDir())
+	require.NoError(t, err)
+	for _, l := range all {
+		if strings.HasSuffix(l, "nomad-driver-vllm") {
+			found = append(found, l)
+		}
+	}
+	return found
 }
 
 func (s *suite) allRestarts(t *testing.T) (n int) {
