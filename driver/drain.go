@@ -11,10 +11,7 @@ import (
 
 const (
 	shutdownTimeout = "--shutdown-timeout"
-	// drainShare of kill_timeout is for requests in flight to end; the rest is
-	// for the engine to end, which takes seconds after the last request.
-	drainShare = 2.0 / 3
-	minKill    = 3 * time.Second
+	minKill         = 3 * time.Second
 )
 
 // drain tells vLLM how long it may finish what it is writing when it is
@@ -40,8 +37,9 @@ func (b *builder) drain() {
 	b.flag(shutdownTimeout, strconv.Itoa(drainFor(kill)))
 }
 
-// drainFor is in whole seconds, as vLLM takes it.
-func drainFor(kill time.Duration) int { return int(kill.Seconds() * drainShare) }
+// drainFor is two thirds of kill_timeout, in whole seconds as vLLM takes it.
+// The rest is for the engine to end, which takes seconds after the last request.
+func drainFor(kill time.Duration) int { return int(kill * 2 / 3 / time.Second) }
 
 // firstConnectors is the first vLLM whose v1 engine has KV connectors; the old
 // engine's have another interface.

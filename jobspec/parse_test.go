@@ -55,6 +55,7 @@ func TestParseService_reportsEveryValueAtOnceWithItsPlace(t *testing.T) {
   timeouts {
     load  = "10"
     drain = "500ms"
+    lease = "1m1.5s"
   }
 }
 `))
@@ -73,7 +74,8 @@ func TestParseService_reportsEveryValueAtOnceWithItsPlace(t *testing.T) {
 		`service.hcl:15:14: memory 32 MiB; want at least 1024 (host memory, in MiB)`,
 		`service.hcl:17:19: port 70000; want 1 to 65535`,
 		`service.hcl:19:13: load "10"; want whole seconds as a duration, "90s" or "10m", at least 10s`,
-		`service.hcl:20:13: drain "500ms"; want whole seconds as a duration, "90s" or "10m", at least 1s`,
+		`service.hcl:20:13: drain "500ms"; want whole seconds as a duration, "90s" or "10m", at least 2s`,
+		`service.hcl:21:13: lease "1m1.5s"; want whole seconds as a duration, "90s" or "10m", at least 1s`,
 	}, strings.Split(err.Error(), "\n"))
 }
 

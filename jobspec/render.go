@@ -21,9 +21,9 @@ type page struct {
 	Service
 	Load     string // a server's time to become healthy
 	Progress string // progress_deadline: Nomad wants it longer than Load
-	Drain    int    // --shutdown-timeout, seconds
-	Kill     string // kill_timeout: the drain, and time to die in
+	Kill     string // kill_timeout: the drain, and half as much to die in
 	Finish   string // the router's -drain-timeout: shorter than Kill
+	Lease    int    // seconds that a prefill keeps KV; 0: vLLM's default
 }
 
 // Render writes the Nomad job file of a service that ParseService returned.
@@ -37,6 +37,13 @@ func Render(s Service) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("timeouts.drain: %w", err)
 	}
+	var lease time.Duration
+	if s.Timeouts.Lease != "" {
+		if lease, err = time.ParseDuration(s.Timeouts.Lease); err != nil {
+			return nil, fmt.Errorf("timeouts.lease: %w", err)
+		}
+	}
+	kill := killTimeout(drain)
 	t, err := template.New("pd.nomad.hcl").Funcs(template.FuncMap{
 		"q":     quote,
 		"list":  list,
@@ -52,14 +59,20 @@ func Render(s Service) ([]byte, error) {
 		Service:  s,
 		Load:     FormatDuration(load),
 		Progress: FormatDuration(load + 5*time.Minute),
-		Drain:    int(drain / time.Second),
-		Kill:     FormatDuration(drain + 10*time.Second),
-		Finish:   FormatDuration(drain + 5*time.Second),
+		Kill:     FormatDuration(kill),
+		Finish:   FormatDuration((drain + (kill-drain)/2).Truncate(time.Second)),
+		Lease:    int(lease / time.Second),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("fill the job template: %w", err)
 	}
 	return hclwrite.Format(out.Bytes()), nil
+}
+
+// killTimeout is the kill_timeout, in whole seconds, of which the driver lets
+// vLLM drain for as long as it is told here: two thirds.
+func killTimeout(drain time.Duration) time.Duration {
+	return (drain*3/2 + time.Second - 1).Truncate(time.Second)
 }
 
 // quote writes a string as an HCL literal, so that no value can end the string
@@ -79,11 +92,12 @@ func list(items []string) string {
 	return "[\n" + strings.Join(quoted, ",\n") + ",\n]"
 }
 
-// roleArgs are the vLLM arguments of one role that the template adds to
-// engine_args: the group's own, and those that follow from the description.
-func roleArgs(p page, g *Group) string {
-	args := []string{fmt.Sprintf("--shutdown-timeout=%d", p.Drain)}
-	return list(append(args, g.Args...))
+// roleArgs are the vLLM arguments of one role: engine_args and the group's own.
+func roleArgs(g *Group) string {
+	if len(g.Args) == 0 {
+		return "var.engine_args"
+	}
+	return "concat(var.engine_args, " + list(g.Args) + ")"
 }
 
 // tensorParallel is the tensor_parallel_size of one role: its GPUs, unless the

@@ -2,8 +2,11 @@ package jobspec_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,12 +139,51 @@ func TestRender_waitsLongerThanALoadAndADrain(t *testing.T) {
 		decode { count = 1 }
 		timeouts {
 			load  = "45m"
-			drain = "15s"
+			drain = "40s"
 		}
 	}`)
-	for _, want := range []string{`healthy_deadline  = "45m"`, `progress_deadline = "50m"`, `grace = "45m"`, `"--shutdown-timeout=15"`, `kill_timeout = "25s"`, `"-drain-timeout", "20s",`} {
+	for _, want := range []string{`healthy_deadline  = "45m"`, `progress_deadline = "50m"`, `grace = "45m"`, `kill_timeout = "1m"`, `"-drain-timeout", "50s",`} {
 		require.Contains(t, out, want)
 	}
+}
+
+// The driver's two thirds of kill_timeout are never less than the drain asked for.
+func TestRender_leavesTheDrainThatWasAskedFor(t *testing.T) {
+	for _, drain := range []int{2, 3, 5, 20, 61, 600} {
+		out := rendered(t, fmt.Sprintf(`service "pd" {
+			model = "m"
+			prefill { count = 1 }
+			decode { count = 1 }
+			timeouts { drain = "%ds" }
+		}`, drain))
+		m := regexp.MustCompile(`kill_timeout += "(.*?)"`).FindAllStringSubmatch(out, -1)
+		require.Len(t, m, 5, "of both tasks and their config, and the router")
+		for _, kill := range m {
+			require.Equal(t, m[0][1], kill[1])
+		}
+		kill, err := time.ParseDuration(m[0][1])
+		require.NoError(t, err)
+		require.Equal(t, drain, int(kill*2/3/time.Second))
+		finish, err := time.ParseDuration(regexp.MustCompile(`"-drain-timeout", "(.*?)"`).FindStringSubmatch(out)[1])
+		require.NoError(t, err)
+		require.Less(t, finish, kill)
+	}
+}
+
+// The router would send a decode to KV that is gone if it did not know the lease.
+func TestRender_publishesTheLease(t *testing.T) {
+	service := func(timeouts string) string {
+		return rendered(t, `service "pd" {
+			model = "m"
+			prefill { count = 1 }
+			decode { count = 1 }
+			`+timeouts+`
+		}`)
+	}
+	require.NotContains(t, service(""), "lease")
+	out := service(`timeouts { lease = "2m" }`)
+	require.Equal(t, 2, strings.Count(out, `lease             = "120s"`))
+	require.Equal(t, 2, strings.Count(out, `pd_kv_lease          = "120"`))
 }
 
 func FuzzRender_whatParsesRendersToAValidJob(f *testing.F) {

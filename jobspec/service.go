@@ -56,6 +56,9 @@ type Timeouts struct {
 	// Drain is how long a stopping server may finish what it is writing.
 	// Default "20s".
 	Drain string `hcl:"drain,optional"`
+	// Lease is how long a prefill keeps KV that no decode has asked for.
+	// Default: vLLM's own, 30s.
+	Lease string `hcl:"lease,optional"`
 }
 
 // newService is a Service with every default that does not depend on another field.

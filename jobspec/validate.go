@@ -84,7 +84,10 @@ func (c *checker) router(s *Service) {
 
 func (c *checker) timeouts(s *Service) {
 	c.duration("load", s.Timeouts.Load, 10*time.Second)
-	c.duration("drain", s.Timeouts.Drain, time.Second)
+	c.duration("drain", s.Timeouts.Drain, 2*time.Second) // less leaves a kill_timeout that the driver refuses
+	if s.Timeouts.Lease != "" {
+		c.duration("lease", s.Timeouts.Lease, time.Second)
+	}
 }
 
 func (c *checker) duration(key, value string, min time.Duration) {

@@ -67,6 +67,7 @@ Usage: nomad-vllm job render [options] FILE
       timeouts {
         load  = "10m"                  # start of a server to its first good check
         drain = "20s"                  # how long a stopping server goes on writing
+        lease = ""                     # how long a prefill keeps KV for a decode; vLLM's 30s
       }
     }
 

@@ -201,15 +201,16 @@ job "pd" {
     task "vllm" {
       driver = "vllm"
 
-      # Longer than --shutdown-timeout: what is still running then is killed.
-      # The client's max_kill_timeout (default 30s) caps it.
+      # What is still running then is killed. The client's max_kill_timeout
+      # (default 30s) caps it.
       kill_timeout = "30s"
 
       config {
-        model = var.model
-        role  = "prefill"
-        port  = "http"
-        args  = concat(var.engine_args, ["--shutdown-timeout=20", "--max-num-batched-tokens=8192"])
+        model        = var.model
+        role         = "prefill"
+        port         = "http"
+        kill_timeout = "30s" # the task's again: vLLM may finish answers for two thirds of it
+        args         = concat(var.engine_args, ["--max-num-batched-tokens=8192"])
 
         kv_transfer {
           connector         = "NixlConnector"
@@ -358,10 +359,11 @@ job "pd" {
       kill_timeout = "30s"
 
       config {
-        model = var.model
-        role  = "decode"
-        port  = "http"
-        args  = concat(var.engine_args, ["--shutdown-timeout=20", "--max-num-seqs=256"])
+        model        = var.model
+        role         = "decode"
+        port         = "http"
+        kill_timeout = "30s"
+        args         = concat(var.engine_args, ["--max-num-seqs=256"])
 
         kv_transfer {
           connector         = "NixlConnector"

@@ -3,11 +3,18 @@ package lint
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
 
 	"github.com/nomad-vllm/nomad-vllm/jobspec"
 	"github.com/nomad-vllm/nomad-vllm/pd"
 )
+
+// vllmLease is how long a prefill keeps KV unless it is told otherwise.
+const vllmLease = 30 * time.Second
 
 // checkMeta finds pd_* meta that is missing, or says something else than the job.
 func checkMeta(j *job, r *reporter) {
@@ -19,6 +26,7 @@ func checkMeta(j *job, r *reporter) {
 			m.check(s.service, r)
 		}
 		checkPublishedPort(s, r)
+		checkPublishedLease(s, r)
 		literal := map[string]string{}
 		for k, v := range s.service.meta {
 			if text, known := v.text(); known && !strings.Contains(text, "${") {
@@ -69,6 +77,14 @@ func wantedMeta(s *server) []wanted {
 	}
 }
 
+// metaOr is where the meta stands, or the service that has none.
+func (s *service) metaOr() hcl.Range {
+	if s.metaAt.Filename == "" {
+		return s.at
+	}
+	return s.metaAt
+}
+
 func (w wanted) check(s *service, r *reporter) {
 	v := s.meta[w.key]
 	example := "..."
@@ -77,11 +93,7 @@ func (w wanted) check(s *service, r *reporter) {
 	}
 	if !v.set {
 		if w.must {
-			at := s.metaAt
-			if at.Filename == "" {
-				at = s.at
-			}
-			r.errorf(at, fmt.Sprintf("add %s = %q to the service's meta", w.key, example), "no %s: %s", w.key, w.why)
+			r.errorf(s.metaOr(), fmt.Sprintf("add %s = %q to the service's meta", w.key, example), "no %s: %s", w.key, w.why)
 		}
 		return
 	}
@@ -122,5 +134,34 @@ func checkPublishedPort(s *server, r *reporter) {
 	want := "${NOMAD_PORT_" + label + "}"
 	if text != want && text != strings.NewReplacer("-", "_", ".", "_").Replace(want) {
 		r.errorf(v.at, fmt.Sprintf("write %q", want), "%s is %q and the side channel's port label is %q", pd.MetaSideChannelPort, text, label)
+	}
+}
+
+// checkPublishedLease compares the published lease with the one that vLLM is
+// told. The router sends no decode to a prefill's KV after it.
+func checkPublishedLease(s *server, r *reporter) {
+	kv := s.config.first(jobspec.KVTransferBlock)
+	if !s.ours || kv.first("extra").attr("kv_lease_duration").set {
+		return
+	}
+	told := kv.attr("lease")
+	for _, part := range kv.blocks("part") {
+		if l := part.attr("lease"); l.set {
+			told = l
+		}
+	}
+	v := s.service.meta[pd.MetaKVLease]
+	published, known := v.text()
+	lease, leaseKnown := told.durationOr(vllmLease)
+	if !leaseKnown || v.set && (!known || strings.Contains(published, "${")) {
+		return
+	}
+	want := strconv.Itoa(int(lease / time.Second))
+	switch {
+	case v.set && published != want:
+		r.errorf(v.at, fmt.Sprintf("write %q", want), "%s is %q and kv_transfer's lease is %s", pd.MetaKVLease, published, short(lease))
+	case !v.set && lease != vllmLease:
+		r.errorf(s.service.metaOr(), fmt.Sprintf("add %s = %q to the service's meta", pd.MetaKVLease, want),
+			"no %s: the router takes the lease for vLLM's %s, and it is %s", pd.MetaKVLease, short(vllmLease), short(lease))
 	}
 }

@@ -67,5 +67,5 @@ func TestServiceMeta_asksForWhatTheReferenceDoesNotCallOptional(t *testing.T) {
 		findings := lint.File("pair.hcl", []byte(without.String()), lint.Options{})
 		require.Equal(t, strings.Contains(line, "# optional"), len(findings) == 0, "without %s: %v", key, findings)
 	}
-	require.Equal(t, 8, shown)
+	require.Equal(t, 9, shown)
 }
