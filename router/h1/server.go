@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/router/socket"
 )
 
 // Server serves HTTP/1.1. Its fields are not to be changed once it serves.
@@ -81,6 +83,11 @@ func (s *Server) Serve(l net.Listener) error {
 
 // take begins to serve a connection.
 func (s *Server) take(nc net.Conn) {
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		if cheap, err := socket.New(tcp); err == nil {
+			nc = cheap
+		}
+	}
 	c := newConn(s, nc)
 	s.mu.Lock()
 	if s.stopping.Load() {

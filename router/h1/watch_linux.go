@@ -2,7 +2,6 @@ package h1
 
 import (
 	"errors"
-	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -74,7 +73,7 @@ func (w *watch) run(raw syscall.RawConn) {
 
 // add begins to watch a connection.
 func (w *watch) add(c *conn) error {
-	tcp, ok := c.nc.(*net.TCPConn)
+	tcp, ok := c.nc.(syscall.Conn)
 	if !ok {
 		return errors.New("no TCP connection")
 	}

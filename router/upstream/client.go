@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/router/socket"
 )
 
 // Config is what a Client is made of.
@@ -102,11 +104,12 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		return nil, &Error{NotSent: true, Err: err}
 	}
-	cn := h.idleConn()
+	cn := h.begin()
 	for {
 		if cn == nil {
 			var err error
 			if cn, err = c.dial(ctx, h, r.Deadline); err != nil {
+				h.end()
 				return nil, reason(ctx, r, &Error{NotSent: true, Err: err})
 			}
 		}
@@ -117,6 +120,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		again := cn.reused && (err.NotSent || cn.unseen(err.Err))
 		cn.close()
 		if !again || ctx.Err() != nil {
+			h.end()
 			return nil, reason(ctx, r, err)
 		}
 		cn = nil // the pool's others are as old: take a fresh one
@@ -211,10 +215,15 @@ func (c *Client) dial(ctx context.Context, h *host, deadline time.Time) (*conn, 
 	}
 	cn := &conn{nc: nc, host: h, opened: time.Now()}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		if cn.raw, err = tcp.SyscallConn(); err != nil {
+		cheap, err := socket.New(tcp)
+		if err == nil {
+			cn.raw, err = tcp.SyscallConn()
+		}
+		if err != nil {
 			_ = nc.Close()
 			return nil, err
 		}
+		nc, cn.nc = cheap, cheap
 	}
 	if !h.tls {
 		return cn, nil

@@ -387,11 +387,11 @@ func TestPool_closesIdleConnectionsBeforeVLLMDoes(t *testing.T) {
 	require.Less(t, idleLimit, 5*time.Second)
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		h := &host{heads: &headPool{}}
+		h := &host{heads: &headPool{}, busy: 1}
 		cn := &conn{nc: ours, host: h}
 		h.put(cn)
 		time.Sleep(idleLimit - time.Millisecond)
-		require.Same(t, cn, h.idleConn())
+		require.Same(t, cn, h.begin())
 		h.put(cn)
 		go func() {
 			_, err := theirs.Read(make([]byte, 1))
@@ -400,7 +400,7 @@ func TestPool_closesIdleConnectionsBeforeVLLMDoes(t *testing.T) {
 		time.Sleep(idleLimit + 10*time.Millisecond)
 		synctest.Wait()
 		require.True(t, h.unused())
-		require.Nil(t, h.idleConn())
+		require.Nil(t, h.begin())
 	})
 }
 
@@ -417,6 +417,62 @@ func TestClose_dropsIdleConnections(t *testing.T) {
 	require.NoError(t, err)
 	c.Close()
 	wait(t, gone)
+}
+
+// A host whose connections are all in use has none idle; a request to another
+// host, seen for the first time, must not make it forget them.
+func TestDo_remembersHostsThatAreBusy(t *testing.T) {
+	slow, dials := make(chan struct{}), atomic.Int32{}
+	busy := listen(t, func(_ int, nc net.Conn) {
+		dials.Add(1)
+		for {
+			if _, err := readRequest(nc); err != nil {
+				return
+			}
+			<-slow
+			_, _ = io.WriteString(nc, okAnswer)
+		}
+	})
+	other := listen(t, func(_ int, nc net.Conn) {
+		_, _ = readRequest(nc)
+		_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+	})
+	c := newClient(t, Config{})
+	ended := make(chan error)
+	go func() { _, err := whole(c, get(busy)); ended <- err }()
+	require.Eventually(t, func() bool { return dials.Load() == 1 }, waitFor, time.Millisecond)
+	_, err := whole(c, get(other))
+	require.NoError(t, err)
+	close(slow)
+	require.NoError(t, <-ended)
+	_, err = whole(c, get(busy))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, dials.Load(), "its connection was put back where it is found")
+
+	_, err = whole(c, get("http://127.0.0.1:1"))
+	require.Error(t, err)
+	_, err = c.host("http://127.0.0.1:2")
+	require.NoError(t, err)
+	for _, forgotten := range []string{other, "http://127.0.0.1:1"} {
+		require.NotContains(t, c.hosts, forgotten, "nothing is open there")
+	}
+	require.Contains(t, c.hosts, busy)
+}
+
+// However a request ends, it is counted out.
+func TestDo_countsRequestsOut(t *testing.T) {
+	base := listen(t, func(n int, nc net.Conn) {
+		_, _ = readRequest(nc)
+		_, _ = io.WriteString(nc, []string{okAnswer, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nno", "HTTP/1.9\r\n\r\n"}[n-1])
+	})
+	c := newClient(t, Config{})
+	for range 3 {
+		_, _ = whole(c, get(base))
+		c.Close()
+	}
+	h, err := c.host(base)
+	require.NoError(t, err)
+	require.True(t, h.unused())
 }
 
 // Bodies are neither copied into nor kept by the client.

@@ -9,8 +9,10 @@ const (
 	// idleLimit is below vLLM's keep-alive of 5 s, so that it is us who close:
 	// a request on a connection that the server is closing is lost.
 	idleLimit = 4 * time.Second
-	// maxIdle bounds what one instance may keep open for nothing.
-	maxIdle = 1024
+	// maxIdle bounds what one instance may keep open for nothing. Thousands of
+	// streams that begin at once have as many short legs at the prefills, whose
+	// connections would take descriptors from them for idleLimit.
+	maxIdle = 256
 )
 
 // host is one instance's address with its idle connections.
@@ -23,16 +25,19 @@ type host struct {
 	heads     *headPool
 
 	mu    sync.Mutex
+	busy  int     // requests under way
 	idle  []*conn // the longest idle first
 	timer *time.Timer
 }
 
-// idleConn takes the connection that was used last, nil if none is any good.
-// The last one, so that the others grow old and are closed.
-func (h *host) idleConn() *conn {
+// begin counts a request in, which put or end counts out again, and takes the
+// connection that was used last, nil if none is any good. The last one, so that
+// the others grow old and are closed.
+func (h *host) begin() *conn {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.busy++
 	for n := len(h.idle) - 1; n >= 0; n-- {
 		cn := h.idle[n]
 		h.idle[n] = nil
@@ -46,11 +51,19 @@ func (h *host) idleConn() *conn {
 	return nil
 }
 
-// put takes a connection back; it may be at rest only.
+// end counts a request out whose connection is closed or never came about.
+func (h *host) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.busy--
+}
+
+// put ends a request and takes its connection back; it may be at rest only.
 func (h *host) put(cn *conn) {
 	cn.idleSince = time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.busy--
 	if len(h.idle) >= maxIdle {
 		cn.close()
 		return
@@ -88,9 +101,9 @@ func (h *host) closeIdle(t time.Time) {
 	clear(h.idle[len(h.idle) : len(h.idle)+n])
 }
 
-// unused reports whether nothing is open to the instance.
+// unused reports whether nothing is open to the instance, nor about to be.
 func (h *host) unused() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.idle) == 0
+	return h.busy == 0 && len(h.idle) == 0
 }

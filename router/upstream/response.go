@@ -220,6 +220,7 @@ func (r *Response) Close() {
 	r.cn, r.early, r.err = nil, nil, errClosed
 	if !r.stop() || !whole || !r.keep || cn.setDeadline(time.Time{}) != nil {
 		cn.close()
+		cn.host.end()
 		return
 	}
 	cn.answered = cn.sent

@@ -35,7 +35,7 @@ type answer struct {
 }
 
 func readAll(r io.Reader, method string) (answer, error) {
-	cn := &conn{nc: &script{r: r}, host: &host{heads: &headPool{}}}
+	cn := &conn{nc: &script{r: r}, host: &host{heads: &headPool{}, busy: 1}}
 	resp, err := readResponse(cn, method, DefaultMaxHead)
 	if err != nil {
 		return answer{}, err

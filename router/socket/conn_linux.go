@@ -1,0 +1,102 @@
+package socket
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// Conn is a TCP connection; see the package. What it does not do itself, and
+// deadlines and closing, are net's.
+type Conn struct {
+	*net.TCPConn
+	raw syscall.RawConn
+
+	// One transfer each way, and the functions that carry it out, made once so
+	// that a transfer costs no garbage.
+	in, out     transfer
+	read, write func(fd uintptr) bool
+}
+
+// transfer is a read or a write under way.
+type transfer struct {
+	p    []byte
+	done int
+	err  syscall.Errno
+}
+
+// longest is how much is sent by a call that the scheduler is not told of:
+// copying more keeps a thread longer than garbage collection should wait.
+const longest = 64 << 10
+
+// New is a connection that takes over the other's reading and writing.
+func New(tcp *net.TCPConn) (*Conn, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{TCPConn: tcp, raw: raw}
+	c.read = func(fd uintptr) bool { return c.in.once(syscall.SYS_READ, fd) }
+	c.write = func(fd uintptr) bool {
+		for c.out.once(syscall.SYS_WRITE, fd) {
+			if c.out.err != 0 || len(c.out.p) == 0 {
+				return true
+			}
+		}
+		return false
+	}
+	return c, nil
+}
+
+// once makes one call; false if it would have to wait.
+func (t *transfer) once(trap, fd uintptr) bool {
+	for {
+		n, _, err := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(&t.p[0])), uintptr(len(t.p)))
+		switch err {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		case 0:
+			t.done += int(n)
+			t.p = t.p[n:]
+			return true
+		default:
+			t.err = err
+			return true
+		}
+	}
+}
+
+// end is what became of the transfer; waited is the error of waiting.
+func (t *transfer) end(op string, waited error) (int, error) {
+	n, err := t.done, waited
+	if t.err != 0 {
+		err = &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, t.err)}
+	}
+	*t = transfer{}
+	return n, err
+}
+
+// Read is io.Reader's.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c.in.p = p[:min(len(p), longest)]
+	n, err := c.in.end("read", c.raw.Read(c.read))
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Write is io.Writer's.
+func (c *Conn) Write(p []byte) (int, error) {
+	if len(p) == 0 || len(p) > longest {
+		return c.TCPConn.Write(p)
+	}
+	c.out.p = p
+	return c.out.end("write", c.raw.Write(c.write))
+}

@@ -1,0 +1,118 @@
+package socket
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pair is two ends of one connection.
+func pair(t *testing.T) (ours *Conn, theirs *net.TCPConn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	other, err := l.Accept()
+	require.NoError(t, err)
+	ours, err = New(nc.(*net.TCPConn))
+	require.NoError(t, err)
+	theirs = other.(*net.TCPConn)
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	return ours, theirs
+}
+
+func TestConn_carriesWhatIsWrittenHoweverMuch(t *testing.T) {
+	ours, theirs := pair(t)
+	for _, size := range []int{0, 1, longest, longest + 1, 8 << 20} {
+		sent := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+		go func() { _, _ = io.Copy(theirs, io.LimitReader(theirs, int64(size))) }() // an echo
+		wrote := make(chan error, 1)
+		go func() {
+			n, err := ours.Write(sent)
+			if err == nil && n != size {
+				err = io.ErrShortWrite
+			}
+			wrote <- err
+		}()
+		got := make([]byte, size)
+		_, err := io.ReadFull(ours, got)
+		require.NoError(t, err)
+		require.NoError(t, <-wrote)
+		require.True(t, bytes.Equal(sent, got), size)
+	}
+	n, err := ours.Read(nil)
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+func TestConn_endsAndErrors(t *testing.T) {
+	ours, theirs := pair(t)
+	require.NoError(t, theirs.CloseWrite())
+	_, err := ours.Read(make([]byte, 1))
+	require.Equal(t, io.EOF, err)
+
+	require.NoError(t, theirs.SetLinger(0))
+	require.NoError(t, theirs.Close())
+	_, err = ours.Write([]byte("x"))
+	for err == nil { // the reset is on its way
+		_, err = ours.Write([]byte("x"))
+	}
+	require.True(t, errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE), "%v", err)
+	var op *net.OpError
+	require.ErrorAs(t, err, &op)
+}
+
+func TestConn_deadlinesEndWaiting(t *testing.T) {
+	ours, _ := pair(t)
+	require.NoError(t, ours.SetDeadline(time.Now().Add(10*time.Millisecond)))
+	_, err := ours.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+
+	require.NoError(t, ours.SetDeadline(time.Now().Add(100*time.Millisecond)))
+	for err = nil; err == nil; { // until nothing more fits: nobody reads
+		_, err = ours.Write(make([]byte, longest))
+	}
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, ours.SetDeadline(time.Time{}))
+}
+
+func TestConn_closingEndsWaiting(t *testing.T) {
+	ours, _ := pair(t)
+	ended := make(chan error, 1)
+	go func() { _, err := ours.Read(make([]byte, 1)); ended <- err }()
+	require.NoError(t, ours.Close())
+	require.ErrorIs(t, <-ended, net.ErrClosed)
+	_, err := ours.Write([]byte("x"))
+	require.ErrorIs(t, err, net.ErrClosed)
+}
+
+func TestConn_vectoredWritesAreNets(t *testing.T) {
+	ours, theirs := pair(t)
+	v := net.Buffers{[]byte("ab"), []byte("cd")}
+	_, err := v.WriteTo(ours)
+	require.NoError(t, err)
+	got := make([]byte, 4)
+	n, err := theirs.Read(got)
+	require.NoError(t, err)
+	require.Equal(t, "abcd", string(got[:n]), "in one packet")
+}
+
+func TestConn_costsNoGarbage(t *testing.T) {
+	ours, theirs := pair(t)
+	one := make([]byte, 1)
+	allocs := testing.AllocsPerRun(100, func() {
+		_, _ = ours.Write(one)
+		_, _ = theirs.Read(one)
+		_, _ = theirs.Write(one)
+		_, _ = ours.Read(one)
+	})
+	require.Zero(t, allocs)
+}
