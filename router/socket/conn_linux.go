@@ -18,6 +18,9 @@ type Conn struct {
 	// that a transfer costs no garbage.
 	in, out     transfer
 	read, write func(fd uintptr) bool
+	peek        func(fd uintptr)
+	there       bool // a byte to be read, as peek found
+	glance      [1]byte
 }
 
 // transfer is a read or a write under way.
@@ -46,6 +49,11 @@ func New(tcp *net.TCPConn) (*Conn, error) {
 			}
 		}
 		return false
+	}
+	c.peek = func(fd uintptr) {
+		n, _, err := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&c.glance[0])), 1,
+			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		c.there, c.in.err = n > 0, err
 	}
 	return c, nil
 }
@@ -90,6 +98,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// Quiet reports whether the connection is open, and silent: nothing has come
+// that was not read. It does not wait, nor mind deadlines. Nobody may be reading.
+func (c *Conn) Quiet() (open, silent bool) {
+	if c.raw.Control(c.peek) != nil {
+		return false, false
+	}
+	err := c.in.err
+	c.in.err = 0
+	silent = err == syscall.EAGAIN
+	return silent || err == 0 && c.there, silent
 }
 
 // Write is io.Writer's.

@@ -215,15 +215,11 @@ func (c *Client) dial(ctx context.Context, h *host, deadline time.Time) (*conn, 
 	}
 	cn := &conn{nc: nc, host: h, opened: time.Now()}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		cheap, err := socket.New(tcp)
-		if err == nil {
-			cn.raw, err = tcp.SyscallConn()
-		}
-		if err != nil {
+		if cn.tcp, err = socket.New(tcp); err != nil {
 			_ = nc.Close()
 			return nil, err
 		}
-		nc, cn.nc = cheap, cheap
+		nc, cn.nc = cn.tcp, cn.tcp
 	}
 	if !h.tls {
 		return cn, nil

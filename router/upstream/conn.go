@@ -7,9 +7,9 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/nomad-vllm/nomad-vllm/router/socket"
 	"github.com/nomad-vllm/nomad-vllm/router/wire"
 )
 
@@ -17,7 +17,7 @@ import (
 // close may come from another.
 type conn struct {
 	nc   net.Conn
-	raw  syscall.RawConn // of the TCP socket; nil if it has none
+	tcp  *socket.Conn // what nc is, or runs over; nil in tests without one
 	host *host
 
 	opened    time.Time // when it was dialed
@@ -28,11 +28,6 @@ type conn struct {
 	answered  uint64    // of these, the bytes of requests that were answered
 	pieces    [][]byte  // room for a vectored write
 	vector    net.Buffers
-
-	// For quiet, made once so that looking costs no garbage.
-	peek   func(fd uintptr) bool
-	glance [1]byte
-	silent bool
 }
 
 func (cn *conn) close() { _ = cn.nc.Close() }
@@ -152,6 +147,17 @@ func (cn *conn) unseen(err error) bool {
 	acked, ok := cn.acknowledged()
 	// The handshake itself may count as one byte; a request is never that short.
 	return ok && acked <= cn.answered+1
+}
+
+// quiet reports whether an idle connection is still open and silent. One that
+// the server has closed, or has said something on that nobody asked for (408
+// before closing, or an attack), is not.
+func (cn *conn) quiet() bool {
+	if cn.tcp == nil {
+		return true
+	}
+	open, silent := cn.tcp.Quiet()
+	return silent || open && cn.host.tls // TLS speaks for itself: session tickets may lie there
 }
 
 // errNoResponse: the connection ended in order before the first byte of a response.

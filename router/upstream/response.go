@@ -218,7 +218,8 @@ func (r *Response) Close() {
 	r.giveBack()
 	cn := r.cn
 	r.cn, r.early, r.err = nil, nil, errClosed
-	if !r.stop() || !whole || !r.keep || cn.setDeadline(time.Time{}) != nil {
+	// A deadline may stay: the next request sets its own.
+	if !r.stop() || !whole || !r.keep {
 		cn.close()
 		cn.host.end()
 		return

@@ -94,6 +94,27 @@ func TestConn_closingEndsWaiting(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
+func TestConn_quietTellsWhatAnIdleConnectionIs(t *testing.T) {
+	ours, theirs := pair(t)
+	open, silent := ours.Quiet()
+	require.True(t, open)
+	require.True(t, silent)
+	_, err := theirs.Write([]byte("x"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { _, silent = ours.Quiet(); return !silent }, 5*time.Second, time.Millisecond)
+	open, _ = ours.Quiet()
+	require.True(t, open)
+	got := make([]byte, 2)
+	n, err := ours.Read(got)
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "nothing was taken")
+	require.NoError(t, theirs.Close())
+	require.Eventually(t, func() bool { open, silent = ours.Quiet(); return !open && !silent }, 5*time.Second, time.Millisecond)
+	require.NoError(t, ours.Close())
+	open, _ = ours.Quiet()
+	require.False(t, open)
+}
+
 func TestConn_vectoredWritesAreNets(t *testing.T) {
 	ours, theirs := pair(t)
 	v := net.Buffers{[]byte("ab"), []byte("cd")}
