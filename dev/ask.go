@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/nomad/api"
 
 	"github.com/nomad-vllm/nomad-vllm/dev/demo"
 	"github.com/nomad-vllm/nomad-vllm/fleet"
@@ -61,7 +62,7 @@ func (r *run) ask(ctx context.Context) error {
 	r.say.line("the answer was there %.1f s after the start", total.Seconds())
 	r.say.step("by hand")
 	fmt.Fprintln(r.o.Out, demo.Curl(r.router))
-	r.say.line("router %s/status   nomad %s/ui   consul http://%s/ui", r.router, r.cluster.NomadAddr(), r.cluster.ConsulAddr())
+	r.say.line("router %s   nomad %s/ui   consul http://%s/ui", r.adminPage(), r.cluster.NomadAddr(), r.cluster.ConsulAddr())
 	return nil
 }
 
@@ -106,6 +107,26 @@ func (r *run) names() map[string]string {
 		out[a.ID] = strings.TrimPrefix(a.Name, r.jobID+".")
 	}
 	return out
+}
+
+// adminPage is the address of the router's status page, or of the router itself
+// if the job gives it none.
+func (r *run) adminPage() string {
+	allocs, _, err := r.cluster.Nomad.Jobs().Allocations(r.jobID, false, &api.QueryOptions{Params: map[string]string{"resources": "true"}})
+	if err != nil {
+		return r.router
+	}
+	for _, a := range allocs {
+		if a.ClientStatus != "running" || a.AllocatedResources == nil {
+			continue
+		}
+		for _, p := range a.AllocatedResources.Shared.Ports {
+			if p.Label == "admin" {
+				return fmt.Sprintf("http://127.0.0.1:%d", p.Value)
+			}
+		}
+	}
+	return r.router
 }
 
 // serverTiming reads "prefill;dur=1.5, decode;dur=2" into milliseconds by name.

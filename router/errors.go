@@ -136,7 +136,7 @@ func list(names []string) string {
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	e := &apiError{
-		Message: fmt.Sprintf("%s %s is not served here; POST /v1/chat/completions and /v1/completions, GET /v1/models, /health, /ready, /metrics and /status are.", r.Method, clip(r.URL.Path)),
+		Message: fmt.Sprintf("%s %s is not served here; POST /v1/chat/completions and /v1/completions, GET /v1/models, /health, /ready and /metrics are.", r.Method, clip(r.URL.Path)),
 		Type:    typeNotFound, Code: http.StatusNotFound,
 	}
 	e.write(w)

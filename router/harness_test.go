@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -150,6 +151,18 @@ func (r *rig) post(path, body string, header ...string) reply {
 func (r *rig) get(path string) reply {
 	r.t.Helper()
 	return r.do(http.MethodGet, path, "")
+}
+
+// admin calls the operators' side.
+func (r *rig) admin(method, path string, header ...string) reply {
+	r.t.Helper()
+	req := httptest.NewRequest(method, path, nil)
+	for n := 0; n < len(header); n += 2 {
+		req.Header.Set(header[n], header[n+1])
+	}
+	w := httptest.NewRecorder()
+	r.server.Admin().ServeHTTP(w, req)
+	return reply{w.Result(), w.Body.String()}
 }
 
 // served checks how a reply says that it was served.

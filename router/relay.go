@@ -232,6 +232,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 func (t *trip) finish() {
 	took := time.Since(t.req.started)
 	t.s.metrics.End()
+	t.s.flows.saw(t.req.started.Add(took), &t.out, t.req.id)
 	t.s.metrics.Request(t.out.path, t.out.reason, t.out.code, took)
 	t.writeLine(took)
 	t.freeBody()

@@ -19,8 +19,6 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/models", s.authorized(s.models))
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /ready", s.ready)
-	mux.HandleFunc("GET /status", s.statusJSON)
-	mux.HandleFunc("GET /{$}", s.statusPage)
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.HandleFunc("/", s.notFound)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

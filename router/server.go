@@ -3,7 +3,6 @@ package router
 import (
 	"crypto/tls"
 	"fmt"
-	"html/template"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,10 +31,11 @@ type Server struct {
 	keys     *admit.Keys
 	queue    *admit.Queue
 	metrics  *metrics.Metrics
-	table    atomic.Pointer[pool.Table]
+	table    atomic.Pointer[table]
 	draining atomic.Bool
 	cutOff   atomic.Bool
-	page     *template.Template
+	drains   drains
+	flows    flows
 	memory   buffer.Pool
 	nixl     *handoff.NIXL
 	ledger   *handoff.Ledger
@@ -63,7 +63,6 @@ func New(cfg Config) (*Server, error) {
 		keys:     keys,
 		queue:    admit.NewQueue(cfg.Limits, nil),
 
-		page:   parsePage(),
 		nixl:   handoff.NewNIXL(),
 		ledger: handoff.NewLedger(),
 		trips:  sync.Pool{New: func() any { return &trip{} }},
@@ -89,20 +88,28 @@ func errStopping() *apiError {
 }
 
 // currentTable is the pools of the source's snapshot, nil until there is one.
-// It is built once per snapshot and shared.
+// It is built once and shared.
 func (s *Server) currentTable() *pool.Table {
 	snap := s.cfg.Source.Snapshot()
 	if snap == nil {
 		return nil
 	}
-	if t := s.table.Load(); t != nil && t.Snapshot == snap {
-		return t
+	if t := s.table.Load(); t != nil && t.of == snap && t.drains == s.drains.state() {
+		return t.Table
 	}
-	t := pool.NewTable(snap)
+	usable, drains := s.drains.apply(snap)
+	t := &table{Table: pool.NewTable(usable), of: snap, drains: drains}
 	s.table.Store(t)
 	s.chooser.Keep(snap)
 	s.breakers.Keep(snap)
-	return t
+	return t.Table
+}
+
+// table is the pools of one snapshot, less what was drained then.
+type table struct {
+	*pool.Table
+	of     *fleet.Snapshot
+	drains int
 }
 
 // tracePick writes down what a pick is made from, where someone is watching.

@@ -231,14 +231,11 @@ func TestReady_saysWhatCanBeServed(t *testing.T) {
 func TestStatus_showsEveryInstance(t *testing.T) {
 	r := newRig(t, inst("p", "http://127.0.0.1:1", pd.RolePrefill), inst("d<x>", "http://127.0.0.1:2", pd.RoleDecode, unusable("check & critical")))
 	var s Status
-	require.NoError(t, json.Unmarshal([]byte(r.get("/status").body), &s))
+	require.NoError(t, json.Unmarshal([]byte(r.admin(http.MethodGet, "/status").body), &s))
+	require.Equal(t, 404, r.get("/status").StatusCode, "not for the public")
 	require.Len(t, s.Instances, 2)
 	require.Equal(t, "check & critical", s.Instances[0].Reason)
 	require.True(t, s.Instances[1].Usable)
-	page := r.get("/")
-	require.Contains(t, page.Header.Get("Content-Type"), "text/html")
-	require.Contains(t, page.body, "check &amp; critical")
-	require.Contains(t, page.body, "d&lt;x&gt;")
 	require.Equal(t, 1.0, r.metric("pd_router_instances", "role", "decode", "usable", "false"))
 	require.Equal(t, 0.0, r.metric("pd_router_instances", "role", "decode", "usable", "true"))
 	require.Equal(t, 1.0, r.metric("pd_router_instances", "role", "prefill", "usable", "true"))

@@ -3,11 +3,12 @@ package router
 import (
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"net/http"
 	"time"
 
+	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
+	"github.com/nomad-vllm/nomad-vllm/router/breaker"
 )
 
 // Status is what /status and the status page show, and /ready in short.
@@ -21,7 +22,13 @@ type Status struct {
 	SnapshotAgeSeconds float64          `json:"snapshot_age_seconds"`
 	SourceError        string           `json:"source_error,omitempty"`
 	Models             []string         `json:"models"`
+	Running            int              `json:"running"`
+	Waiting            int              `json:"waiting"`
+	LocalBelow         int              `json:"local_below_bytes"` // the threshold in force
 	Instances          []InstanceStatus `json:"instances,omitempty"`
+	// Flows of the last minute, and the latest requests that went local.
+	Flows  []Flow  `json:"flows,omitempty"`
+	Locals []Local `json:"locals,omitempty"`
 }
 
 // InstanceStatus is one line of the status page.
@@ -35,6 +42,16 @@ type InstanceStatus struct {
 	Reason           string  `json:"reason,omitempty"`
 	InFlightPrefills int     `json:"in_flight_prefills"`
 	InFlightDecodes  int     `json:"in_flight_decodes"`
+	PrefillBytes     int64   `json:"prefill_bytes"` // of prompts in leg 1 that it has to compute
+
+	Breaker breaker.State `json:"breaker"`
+	Weight  float64       `json:"weight"`
+	Share   float64       `json:"share"` // weight, less while it starts
+	// What the instance last said of itself; absent if it never did.
+	ReportedWaiting *float64 `json:"reported_waiting,omitempty"`
+	ReportedKVUsage *float64 `json:"reported_kv_usage,omitempty"`
+	// PrefixBlocks is how much of prompts it is believed to hold.
+	PrefixBlocks int `json:"prefix_blocks"`
 }
 
 // status looks at everything once.
@@ -57,14 +74,26 @@ func (s *Server) status() Status {
 	out.Ready = len(v.Decodes) > 0 && !out.Draining
 	out.Disaggregated = len(v.Pairable()) > 0
 	out.Message = summary(out, len(v.Prefills), len(v.Decodes), len(v.Unusable))
+	out.Running, out.Waiting = s.queue.Depth()
+	out.LocalBelow = s.worth.Threshold()
+	out.Flows, out.Locals = s.flows.lastMinute(time.Now())
 	for _, i := range t.Snapshot.Instances {
-		l := s.chooser.Of(i)
-		out.Instances = append(out.Instances, InstanceStatus{
-			ID: i.ID, URL: i.URL, Role: i.Role, Model: i.Meta.Model, Compat: i.Meta.Compat,
-			Usable: i.Usable(), Reason: i.Unusable, InFlightPrefills: l.Prefills, InFlightDecodes: l.Decodes,
-		})
+		out.Instances = append(out.Instances, s.instanceStatus(i))
 	}
 	return out
+}
+
+func (s *Server) instanceStatus(i *fleet.Instance) InstanceStatus {
+	l := s.chooser.Of(i)
+	st := InstanceStatus{
+		ID: i.ID, URL: i.URL, Role: i.Role, Model: i.Meta.Model, Compat: i.Meta.Compat, Usable: i.Usable(), Reason: i.Unusable,
+		InFlightPrefills: l.Prefills, InFlightDecodes: l.Decodes, PrefillBytes: l.PrefillBytes,
+		Breaker: s.breakers.State(i), Weight: l.Weight, Share: l.Share, PrefixBlocks: l.Blocks,
+	}
+	if !l.Reported.IsZero() {
+		st.ReportedWaiting, st.ReportedKVUsage = &l.Report.Waiting, &l.Report.KVUsage
+	}
+	return st
 }
 
 // summary is the state in a sentence.
@@ -89,7 +118,7 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(
 // ready says whether there is at least one way to serve.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	st := s.status()
-	st.Instances = nil
+	st.Instances, st.Flows, st.Locals = nil, nil, nil
 	code := http.StatusOK
 	if !st.Ready {
 		code = http.StatusServiceUnavailable
@@ -109,34 +138,3 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	e.SetIndent("", "  ")
 	_ = e.Encode(v) // the client may be gone
 }
-
-func (s *Server) statusPage(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_ = s.page.Execute(w, s.status()) // the client may be gone
-}
-
-// parsePage makes the status page's template.
-func parsePage() *template.Template { return template.Must(template.New("status").Parse(pageText)) }
-
-const pageText = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>pd-router</title>
-<style>
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
-table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.35rem .7rem;border-bottom:1px solid #ddd;vertical-align:top}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
-.ok{color:#17693a}.bad{color:#a11}
-</style></head><body>
-<h1>pd-router</h1>
-<p class="{{if .Ready}}ok{{else}}bad{{end}}">{{.Message}}</p>
-{{if .SourceError}}<p class="bad">The list of instances cannot be refreshed: {{.SourceError}}</p>{{end}}
-{{if .Instances}}<table>
-<tr><th>Instance</th><th>Role</th><th>Model</th><th>Address</th><th>State</th><th>Prefills</th><th>Decodes</th></tr>
-{{range .Instances}}<tr><td>{{.ID}}</td><td>{{.Role}}</td><td>{{.Model}}{{if .Compat}} ({{.Compat}}){{end}}</td><td>{{.URL}}</td>
-<td class="{{if .Usable}}ok{{else}}bad{{end}}">{{if .Usable}}usable{{else}}{{.Reason}}{{end}}</td><td class="n">{{.InFlightPrefills}}</td><td class="n">{{.InFlightDecodes}}</td></tr>
-{{end}}</table>{{end}}
-<p><a href="/status">JSON</a> <a href="/metrics">metrics</a></p>
-</body></html>
-`

@@ -21,6 +21,7 @@ type place struct{ path, flag string }
 func places() []place {
 	return []place{
 		{"listen", "listen"},
+		{"admin", "admin"},
 		{"drain_timeout", "drain-timeout"},
 		{"log.level", "log-level"},
 		{"log.json", "log-json"},

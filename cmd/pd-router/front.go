@@ -10,8 +10,8 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/h1"
 )
 
-// front is what serves clients.
-type front interface {
+// frontServer is what serves clients.
+type frontServer interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error
 	// Cancel ends the contexts of what is being served, not the connections.
@@ -28,7 +28,7 @@ const (
 
 // newFront serves plain HTTP/1.1 where the cheaper server can, and with
 // net/http where it cannot (see docs/adr/0005-data-path.md).
-func newFront(handler http.Handler, errors *log.Logger) front {
+func newFront(handler http.Handler, errors *log.Logger) frontServer {
 	if h1.Supported {
 		return &h1.Server{
 			Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: errors,

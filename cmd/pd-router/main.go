@@ -4,7 +4,7 @@
 //
 // Three goroutines run besides the HTTP server's own: the HTTP server, the Consul watch
 // (one more per service name inside it), and main, which waits for a signal
-// and then stops both. -pprof adds one, a server of its own.
+// and then stops both. -admin adds one, a server of its own.
 package main
 
 import (
@@ -71,15 +71,12 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		return exitUsage
 	}
 	defer server.Close()
-	if set.pprof != "" {
-		url, stop, err := serveProfiles(set.pprof)
-		if err != nil {
-			logger.Error("cannot serve profiles", "address", set.pprof, "error", err)
-			return exitFailed
-		}
-		defer stop()
-		logger.Info("profiles", "url", url)
+	stopAdmin, err := startAdmin(ctx, set.admin, server, logger)
+	if err != nil {
+		logger.Error("cannot serve operators", "error", err)
+		return exitFailed
 	}
+	defer stopAdmin()
 	listener, err := net.Listen("tcp", set.listen)
 	if err != nil {
 		logger.Error("cannot listen", "address", set.listen, "error", err)

@@ -198,9 +198,11 @@ func TestRun_findsInstancesInConsul(t *testing.T) {
 	}))
 	t.Cleanup(func() { consul.CloseClientConnections(); consul.Close() })
 	t.Setenv("CONSUL_HTTP_ADDR", consul.URL)
-	c := start(t, nil, "-consul-service", "mine")
+	c := start(t, nil, "-consul-service", "mine", "-admin", "127.0.0.1:0")
 	require.Eventually(t, func() bool { status, _ := get(t, c.url+"/ready"); return status == 200 }, waitFor, tick)
-	_, page := get(t, c.url+"/status")
+	admin := regexp.MustCompile(`operators are served: address=(\S+)`).FindStringSubmatch(c.log.String())
+	require.NotNil(t, admin, c.log)
+	_, page := get(t, "http://"+admin[1]+"/status")
 	require.Contains(t, page, `"id": "n1/d"`)
 }
 

@@ -21,6 +21,7 @@ import (
 // settings is what the command line and the environment say.
 type settings struct {
 	listen       string
+	admin        string
 	consulAddr   string
 	services     addresses
 	prefill      addresses
@@ -29,7 +30,6 @@ type settings struct {
 	logLevel     string
 	logJSON      bool
 	version      bool
-	pprof        string
 	router       router.Config
 }
 
@@ -68,6 +68,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.SetOutput(io.Discard)
 	f.StringVar(&config, "config", "", "HCL `file` with settings; flags win over it")
 	f.StringVar(&s.listen, "listen", ":8000", "`address` to serve on, host:port")
+	f.StringVar(&s.admin, "admin", defaultAdmin, "`address` for operators: status page, drain, profiles; empty: none")
 	f.StringVar(&s.consulAddr, "consul-addr", "", "`address` of Consul's HTTP API (default CONSUL_HTTP_ADDR, else 127.0.0.1:8500)")
 	f.Var(&s.services, "consul-service", "`name` that instances register under; may be given several times (default \""+pd.DefaultService+"\")")
 	f.Var(&s.prefill, "prefill", "`URL` of a prefill instance; several, or one flag for several; no Consul then")
@@ -99,7 +100,6 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "longest time to finish requests in flight after SIGTERM or SIGINT")
 	f.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
 	f.BoolVar(&s.logJSON, "log-json", false, "log in JSON")
-	f.StringVar(&s.pprof, "pprof", "", "loopback `address` for Go's profiles, /debug/pprof/ (default: none)")
 	f.BoolVar(&s.version, "version", false, "print the version and exit")
 	if err := f.Parse(spread(args)); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -181,9 +181,6 @@ func (s *settings) validate(f *flag.FlagSet) error {
 	}
 	if _, err := fleet.Static(s.prefill, s.decode); err != nil {
 		errs = append(errs, err)
-	}
-	if s.pprof != "" && !loopback(s.pprof) {
-		bad("-pprof %q: want a loopback address, for example 127.0.0.1:6060; profiles may hold what clients sent", s.pprof)
 	}
 	if s.drainTimeout < 0 {
 		bad("-drain-timeout is %v; want 0 or more", s.drainTimeout)

@@ -400,6 +400,8 @@ job "pd" {
       port "http" {
         static = var.router_port
       }
+      # For operators, on the node itself only: status page, drain, profiles.
+      port "admin" {}
     }
 
     shutdown_delay = "5s"
@@ -448,6 +450,7 @@ job "pd" {
         args = [
           "-listen", "${NOMAD_ADDR_http}",
           "-consul-service", "vllm",
+          "-admin", "127.0.0.1:${NOMAD_PORT_admin}",
           "-local-below", var.local_below,
           "-drain-timeout", "25s", # shorter than kill_timeout
         ]

@@ -148,11 +148,11 @@ func (r *Running) Profiles() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	m := regexp.MustCompile(`profiles: url=(\S+)`).FindSubmatch(b)
+	m := regexp.MustCompile(`operators are served: address=(\S+)`).FindSubmatch(b)
 	if m == nil {
 		return "", fmt.Errorf("%s has not logged where its profiles are", r.Name)
 	}
-	return string(m[1]), nil
+	return "http://" + string(m[1]) + "/debug/pprof/", nil
 }
 
 // tail is the end of the peer's log.

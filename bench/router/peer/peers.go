@@ -138,11 +138,11 @@ func Ours(name, bin string) (Peer, error) {
 		return Peer{}, fmt.Errorf("%s -h: %w", bin, err)
 	}
 	has := func(flag string) bool { return bytes.Contains(help, []byte("\n  -"+flag+" ")) }
-	return Peer{Name: name, Version: built(info), Profiled: has("pprof"),
+	return Peer{Name: name, Version: built(info), Profiled: has("admin"),
 		command: func(port int, at engine.Addresses, _ string) ([]string, error) {
 			argv := []string{bin, "-listen", "127.0.0.1:" + strconv.Itoa(port)}
-			if has("pprof") {
-				argv = append(argv, "-pprof", "127.0.0.1:0")
+			if has("admin") {
+				argv = append(argv, "-admin", "127.0.0.1:0")
 			}
 			for n := range at.Prefill {
 				argv = append(argv, "-prefill", "http://"+at.Prefill[n], "-decode", "http://"+at.Decode[n])
