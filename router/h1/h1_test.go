@@ -483,3 +483,13 @@ func wait(t *testing.T, c <-chan struct{}) {
 		t.Fatal("timed out")
 	}
 }
+
+func TestServe_afterCloseReturnsAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{Handler: http.NotFoundHandler()}
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, s.Serve(l), http.ErrServerClosed)
+	_, err = l.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
+}

@@ -60,6 +60,10 @@ func (s *Server) Serve(l net.Listener) error {
 		return err
 	}
 	s.mu.Lock()
+	if s.stopping.Load() { // before it had begun
+		s.mu.Unlock()
+		return http.ErrServerClosed
+	}
 	s.listeners[l] = true
 	s.mu.Unlock()
 	pause := time.Duration(0)
