@@ -48,6 +48,27 @@ func TestBounds_mistakesAreNamed(t *testing.T) {
 	}
 }
 
+// A limit is the operator's too: it protects the neighbours.
+func TestBounds_anOperatorMayWantALimitForEveryTask(t *testing.T) {
+	for name, c := range map[string]struct {
+		has     resources
+		task    TaskConfig
+		refused bool
+	}{
+		"limited":          {resources{MemoryMB: 300}, TaskConfig{}, false},
+		"memory_max":       {resources{MemoryMB: 300, MemoryMaxMB: 400}, TaskConfig{}, false},
+		"memory_max = -1":  {resources{MemoryMB: 300, MemoryMaxMB: -1}, TaskConfig{}, true},
+		"unlimited_memory": {resources{MemoryMB: 300}, TaskConfig{UnlimitedMemory: true}, true},
+	} {
+		b := &builder{situation: situation{Task: c.task, Resources: c.has, DenyUnlimitedMemory: true}}
+		b.bounds()
+		require.Equal(t, c.refused, len(b.problems) == 1, name)
+		if c.refused {
+			require.ErrorContains(t, b.problems[0], "this node's operator wants a limit for every task (deny_unlimited_memory in the plugin's config)")
+		}
+	}
+}
+
 func TestOOM_saysWhoseMemoryRanOut(t *testing.T) {
 	o := outcome{Record: shim.Record{OOM: true, OOMs: &cgroup.OOM{Kills: 2, Hits: 1}, Memory: &cgroup.Memory{Limit: 8 << 30, Peak: 8 << 30}}}
 	r, note := exitResult(o)

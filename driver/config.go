@@ -21,6 +21,9 @@ type Config struct {
 	// runtime "default". Looked up on the PATH of the task and of the agent.
 	// Default "vllm"; none where there are runtime blocks.
 	Command string `codec:"command"`
+	// Python is the interpreter whose packages that engine runs, where the
+	// command is a wrapper. Default: what the command's first line names.
+	Python string `codec:"python"`
 	// Runtimes are further engines by name. Default: none.
 	Runtimes map[string]Runtime `codec:"runtime"`
 	// GPUProcDir is where the NVIDIA kernel driver describes its GPUs, one
@@ -43,6 +46,9 @@ type Config struct {
 	// DenyEnv are variables that no task's env may set, "PYTHON*" for example.
 	// Default: none.
 	DenyEnv []string `codec:"deny_env"`
+	// DenyUnlimitedMemory refuses tasks with unlimited_memory, or memory_max of
+	// -1: each of them can take its neighbours' memory. Default false.
+	DenyUnlimitedMemory bool `codec:"deny_unlimited_memory"`
 	// Ulimit are resource limits of tasks that do not set their own, UlimitMax
 	// the most that a task may have. Default: the driver's own, no ceiling.
 	Ulimit    map[string]string `codec:"ulimit"`
@@ -72,16 +78,18 @@ func configSpec() *hclspec.Spec {
 	def := defaultConfig()
 	return hclspec.NewObject(map[string]*hclspec.Spec{
 		"command":      optional("command", "string"),
+		"python":       optional("python", "string"),
 		"runtime":      hclspec.NewBlockMap("runtime", []string{"name"}, runtimeSpec()),
 		"gpu_proc_dir": stringDefault("gpu_proc_dir", def.GPUProcDir),
 		"state_dir":    hclspec.NewAttr("state_dir", "string", false),
 
-		"lmcache_version": optional("lmcache_version", "string"),
-		"allow_commands":  optional("allow_commands", "list(string)"),
-		"deny_args":       optional("deny_args", "list(string)"),
-		"deny_env":        optional("deny_env", "list(string)"),
-		"ulimit":          hclspec.NewBlockAttrs("ulimit", "string", false),
-		"ulimit_max":      hclspec.NewBlockAttrs("ulimit_max", "string", false),
+		"lmcache_version":       optional("lmcache_version", "string"),
+		"allow_commands":        optional("allow_commands", "list(string)"),
+		"deny_args":             optional("deny_args", "list(string)"),
+		"deny_env":              optional("deny_env", "list(string)"),
+		"deny_unlimited_memory": optional("deny_unlimited_memory", "bool"),
+		"ulimit":                hclspec.NewBlockAttrs("ulimit", "string", false),
+		"ulimit_max":            hclspec.NewBlockAttrs("ulimit_max", "string", false),
 		"telemetry": hclspec.NewBlock("telemetry", false, object(map[string]string{
 			"statsd_address": "string", "statsite_address": "string", "prometheus_listen": "string",
 		}, nil)),
@@ -93,7 +101,7 @@ func configSpec() *hclspec.Spec {
 // keeps the whole Nomad agent from starting.
 func (c Config) validate() error {
 	errs := []error{c.checkRuntimes()}
-	for name, path := range map[string]string{"gpu_proc_dir": c.GPUProcDir, "state_dir": c.StateDir} {
+	for name, path := range map[string]string{"gpu_proc_dir": c.GPUProcDir, "state_dir": c.StateDir, "python": c.Python} {
 		if path != "" && !filepath.IsAbs(path) {
 			errs = append(errs, fmt.Errorf("%s = %q: want an absolute path", name, path))
 		}

@@ -21,6 +21,7 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
 	var got Config
 	hclutils.NewConfigParser(configSpec()).ParseHCL(t, `config {
   command      = "/opt/vllm/bin/vllm"
+  python       = "/opt/vllm/venv/bin/python"
   gpu_proc_dir = "/tmp/gpus"
   state_dir    = "/var/lib/vllm"
 
@@ -29,6 +30,7 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
   deny_args       = ["--trust-remote-code"]
   deny_env        = ["LD_PRELOAD", "PYTHON*"]
 
+  deny_unlimited_memory = true
   ulimit { nofile = "65536" }
   ulimit_max { memlock = "8GiB" }
   telemetry {
@@ -39,6 +41,7 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
 
   runtime "v0.33" {
     command = "/opt/vllm-0.33/bin/vllm"
+    python  = "/opt/vllm-0.33/venv/bin/python"
     env {
       HF_HOME = "/models"
     }
@@ -48,9 +51,9 @@ func TestConfig_everyFieldFromHCL(t *testing.T) {
   }
 }`, &got)
 	require.Equal(t, Config{
-		Command: "/opt/vllm/bin/vllm", GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm", LMCacheVersion: "0.5.3",
+		Command: "/opt/vllm/bin/vllm", Python: "/opt/vllm/venv/bin/python", DenyUnlimitedMemory: true, GPUProcDir: "/tmp/gpus", StateDir: "/var/lib/vllm", LMCacheVersion: "0.5.3",
 		Runtimes: map[string]Runtime{
-			"v0.33": {Command: "/opt/vllm-0.33/bin/vllm", Env: map[string]string{"HF_HOME": "/models"}},
+			"v0.33": {Command: "/opt/vllm-0.33/bin/vllm", Python: "/opt/vllm-0.33/venv/bin/python", Env: map[string]string{"HF_HOME": "/models"}},
 			"v0.26": {Command: "/opt/vllm-0.26/bin/vllm"},
 		},
 		AllowCommands: []string{"/opt/vllm/bin/vllm", "/opt/vllm-*/bin/vllm"}, DenyArgs: []string{"--trust-remote-code"}, DenyEnv: []string{"LD_PRELOAD", "PYTHON*"},

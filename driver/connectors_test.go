@@ -120,6 +120,24 @@ func TestConnectors_allHaveAGoldenFile(t *testing.T) {
 	}
 }
 
+// What peers are told is the address that Nomad chose, unless the job knows better.
+func TestMooncake_tellsPeersThePortsAddress(t *testing.T) {
+	s := cluster("prefill", KVTransfer{Connector: vllm.MooncakeConnector, Mooncake: &Mooncake{BootstrapPort: "bootstrap"}})
+	for i := range s.Ports {
+		if s.Ports[i].Label == "bootstrap" {
+			s.Ports[i].HostIP = "192.168.7.1"
+		}
+	}
+	p, err := newPlan(s)
+	require.NoError(t, err)
+	require.Equal(t, "192.168.7.1", p.Env["VLLM_HOST_IP"])
+
+	s.Env = map[string]string{"VLLM_HOST_IP": "192.168.9.9"}
+	p, err = newPlan(s)
+	require.NoError(t, err)
+	require.Equal(t, "192.168.9.9", p.Env["VLLM_HOST_IP"])
+}
+
 func describe(p plan) string {
 	var b strings.Builder
 	for _, a := range p.Argv {

@@ -114,7 +114,7 @@ func (d *Driver) fingerprintRuntime(to map[string]*structs.Attribute, name strin
 	if name == defaultRuntime {
 		to["driver.vllm.command"] = structs.NewStringAttribute(path)
 	}
-	for pkg, v := range d.packages.of(path) {
+	for pkg, v := range d.packages.of(path, r.python()) {
 		to[prefix+pkg] = structs.NewStringAttribute(constraintVersion(v))
 	}
 	return nil

@@ -30,11 +30,15 @@ func mooncakeSpec() *hclspec.Spec {
 		"workers": "number", "abort_timeout": "string"}, nil)
 }
 
+// hostIP is the variable with what MooncakeConnector tells its peers.
+const hostIP = "VLLM_HOST_IP"
+
 func mooncake(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 	var m Mooncake
 	if kv.Mooncake != nil {
 		m = *kv.Mooncake
 	}
+	own, _ := b.port("port", b.Task.Port) // reported with the HTTP port
 	if cfg.Role != vllm.KVConsumer || m.BootstrapPort != "" {
 		p, err := b.port("kv_transfer.mooncake.bootstrap_port", m.BootstrapPort)
 		b.fail(err)
@@ -43,6 +47,12 @@ func mooncake(b *builder, kv *KVTransfer, cfg *vllm.KVTransferConfig) {
 			b.fail(fmt.Errorf("kv_transfer.mooncake.bootstrap_port %q is the HTTP port as well; add a port label of its own", m.BootstrapPort))
 		}
 		b.laterRanks(p)
+		own = p
+	}
+	// Without it vLLM tells its peers the address of the default route, which
+	// on a node with several networks need not be the one that Nomad chose.
+	if _, set := b.plan.Env[hostIP]; !set && own.HostIP != "" {
+		b.plan.Env[hostIP] = own.HostIP
 	}
 	b.fail(checkProtocol("mooncake", m.Protocol))
 	setText(cfg.Extra, "mooncake_protocol", m.Protocol)

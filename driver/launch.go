@@ -34,6 +34,8 @@ type situation struct {
 	LMCacheVersion string
 	// DenyArgs are the flags that the node's operator forbids.
 	DenyArgs []string
+	// DenyUnlimitedMemory is his ban on tasks without a memory limit.
+	DenyUnlimitedMemory bool
 	// SecretsDir is the task's directory that others cannot read: files go there.
 	SecretsDir string
 	// Brought are the files that the job names as a connector's own, as found.

@@ -56,6 +56,9 @@ func (b *builder) bounds() {
 	if t.UnlimitedMemory {
 		l.Memory = 0
 	}
+	if b.DenyUnlimitedMemory && (t.UnlimitedMemory || r.MemoryMaxMB < 0) {
+		b.fail(errors.New("unlimited_memory, or memory_max = -1: this node's operator wants a limit for every task (deny_unlimited_memory in the plugin's config); remove it, and reserve with resources.memory what the engine uses"))
+	}
 	if t.CPUHardLimit {
 		l.Quota = time.Duration(r.CPUPart * float64(runtime.NumCPU()) * float64(cgroup.Period))
 		if l.Quota <= 0 {

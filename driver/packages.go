@@ -53,9 +53,10 @@ func (p packages) unchanged() bool {
 // readPackages reads the versions off the disk, from the names of the packages'
 // metadata: an interpreter that hangs on a broken file system must not hang the
 // node. What is installed elsewhere on the interpreter's path is not seen.
-func readPackages(command string) packages {
+// python is the interpreter where it is known, else empty.
+func readPackages(command, python string) packages {
 	p := packages{versions: map[string]string{}, seen: []place{lookAt(command)}}
-	for _, prefix := range prefixes(command) {
+	for _, prefix := range prefixes(command, python) {
 		lib := filepath.Join(prefix, "lib")
 		p.seen = append(p.seen, lookAt(lib))
 		pythons, _ := filepath.Glob(filepath.Join(globQuote(lib), "python3*"))
@@ -84,21 +85,22 @@ func (p packages) add(found []string) {
 // value is empty; it is for any number of goroutines.
 type packageCache struct {
 	mu   sync.Mutex
-	read map[string]packages // by command
+	read map[[2]string]packages // by command and python
 }
 
 // of returns the versions of a command's environment. It is for the node's own
 // runtimes, of which there are few: nothing is ever forgotten.
-func (c *packageCache) of(command string) map[string]string {
+func (c *packageCache) of(command, python string) map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.read[command]
+	key := [2]string{command, python}
+	p, ok := c.read[key]
 	if !ok || !p.unchanged() {
 		if c.read == nil {
-			c.read = map[string]packages{}
+			c.read = map[[2]string]packages{}
 		}
-		p = readPackages(command)
-		c.read[command] = p
+		p = readPackages(command, python)
+		c.read[key] = p
 	}
 	return p.versions
 }
@@ -116,13 +118,14 @@ func pick(infos, names []string) string {
 }
 
 // prefixes are where a command's Python environment may be: around the
-// interpreter of its first line, and around itself.
-func prefixes(command string) (out []string) {
+// interpreter that is given or stands in its first line, and around itself.
+func prefixes(command, python string) (out []string) {
 	add := func(file string) {
 		if p := filepath.Dir(filepath.Dir(file)); filepath.IsAbs(file) && !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}
+	add(python)
 	add(interpreter(command))
 	add(command)
 	if target, err := filepath.EvalSymlinks(command); err == nil {

@@ -19,7 +19,7 @@ func TestVersions_areThoseOfTheCommandsOwnEnvironment(t *testing.T) {
 	command := filepath.Join(bin, "vllm")
 	require.NoError(t, os.WriteFile(command, []byte("#!"+env+"/bin/python3 -I\nimport vllm\n"), 0o755))
 	want := map[string]string{"vllm": "0.33.1", "lmcache": "0.5.3", "nixl": "1.3.2", "torch": "2.11.0+cu130"}
-	require.Equal(t, want, readPackages(command).versions)
+	require.Equal(t, want, readPackages(command, "").versions)
 
 	d := New(t.Context(), hclog.NewNullLogger())
 	d.cfg.Command = command
@@ -34,9 +34,9 @@ func TestVersions_ofWhatIsNoPythonAreNone(t *testing.T) {
 		command := filepath.Join(t.TempDir(), "bin", name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(command), 0o755))
 		require.NoError(t, os.WriteFile(command, []byte(text), 0o755))
-		require.Empty(t, readPackages(command).versions, name)
+		require.Empty(t, readPackages(command, "").versions, name)
 	}
-	require.Empty(t, readPackages("/no/such/command").versions)
+	require.Empty(t, readPackages("/no/such/command", "").versions)
 }
 
 // python makes an environment as pip does, and returns its vllm command.
@@ -62,7 +62,7 @@ func addPackage(t testing.TB, command, distribution string) {
 func TestPackages_areReadAgainWhenTheirDirectoryChanges(t *testing.T) {
 	command := python(t, "vllm-0.26.0", "lmcache-0.5.3")
 	var c packageCache
-	require.Equal(t, map[string]string{"vllm": "0.26.0", "lmcache": "0.5.3"}, c.of(command))
+	require.Equal(t, map[string]string{"vllm": "0.26.0", "lmcache": "0.5.3"}, c.of(command, ""))
 
 	// An upgrade that leaves the directory's time as it was is not seen: it was not read.
 	before, err := os.Stat(sitePackages(command))
@@ -71,12 +71,12 @@ func TestPackages_areReadAgainWhenTheirDirectoryChanges(t *testing.T) {
 	after, err := os.Stat(sitePackages(command))
 	require.NoError(t, err)
 	require.NoError(t, os.Chtimes(sitePackages(command), before.ModTime(), before.ModTime()))
-	require.Equal(t, "0.26.0", c.of(command)["vllm"])
+	require.Equal(t, "0.26.0", c.of(command, "")["vllm"])
 
 	require.NoError(t, os.Chtimes(sitePackages(command), after.ModTime(), after.ModTime()))
-	require.Equal(t, "0.33.1", c.of(command)["vllm"])
+	require.Equal(t, "0.33.1", c.of(command, "")["vllm"])
 	require.NoError(t, os.Remove(filepath.Join(sitePackages(command), "lmcache-0.5.3.dist-info")))
-	require.Equal(t, map[string]string{"vllm": "0.33.1"}, c.of(command))
+	require.Equal(t, map[string]string{"vllm": "0.33.1"}, c.of(command, ""))
 }
 
 func TestPackages_areReadAgainWhenTheCommandIsAnother(t *testing.T) {
@@ -84,24 +84,56 @@ func TestPackages_areReadAgainWhenTheCommandIsAnother(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "vllm")
 	require.NoError(t, os.Symlink(old, link))
 	var c packageCache
-	require.Equal(t, "0.26.0", c.of(link)["vllm"])
+	require.Equal(t, "0.26.0", c.of(link, "")["vllm"])
 	require.NoError(t, os.Remove(link))
 	require.NoError(t, os.Symlink(fresh, link))
-	require.Equal(t, "0.33.1", c.of(link)["vllm"])
+	require.Equal(t, "0.33.1", c.of(link, "")["vllm"])
 }
 
 func TestPackages_aNewPythonIsSeen(t *testing.T) {
 	command := python(t)
 	var c packageCache
-	require.Empty(t, c.of(command))
+	require.Empty(t, c.of(command, ""))
 	addPackage(t, command, "vllm-0.33.1")
-	require.Equal(t, "0.33.1", c.of(command)["vllm"])
+	require.Equal(t, "0.33.1", c.of(command, "")["vllm"])
+}
+
+// What a wrapper starts is in no line that could be read: an operator says it.
+func TestPackages_behindAWrapper(t *testing.T) {
+	venv := filepath.Dir(filepath.Dir(python(t, "vllm-0.33.1")))
+	wrapper := filepath.Join(t.TempDir(), "bin", "vllm")
+	require.NoError(t, os.MkdirAll(filepath.Dir(wrapper), 0o755))
+	require.NoError(t, os.WriteFile(wrapper, []byte("#!/bin/sh\nexec "+venv+"/bin/vllm \"$@\"\n"), 0o755))
+	activated := map[string]string{"VIRTUAL_ENV": venv}
+	d := New(t.Context(), hclog.NewNullLogger())
+	d.cfg = Config{Command: wrapper, Python: venv + "/bin/python3", Runtimes: map[string]Runtime{
+		"silent": {Command: wrapper}, "told": {Command: wrapper, Python: venv + "/bin/python3"}, "activated": {Command: wrapper, Env: activated},
+	}}
+	f := d.fingerprint()
+	for runtime, want := range map[string]string{"default": "0.33.1", "told": "0.33.1", "activated": "0.33.1", "silent": ""} {
+		var got string
+		if a := f.Attributes["driver.vllm.runtime."+runtime+".vllm"]; a != nil {
+			got, _ = a.GetString()
+		}
+		require.Equal(t, want, got, runtime)
+	}
+	// What is checked before a start is what the node says.
+	for runtime := range d.cfg.Runtimes {
+		task := TaskConfig{Runtime: runtime}
+		engine, err := d.cfg.engineOf(task)
+		require.NoError(t, err)
+		require.Equal(t, runtime != "silent", versionsOf(task, engine, &d.packages, nil, "/")["vllm"] == "0.33.1", runtime)
+	}
+	own := TaskConfig{Command: wrapper}
+	engine, err := d.cfg.engineOf(own)
+	require.NoError(t, err)
+	require.Equal(t, "0.33.1", versionsOf(own, engine, &d.packages, activated, "/")["vllm"], "the task's own")
 }
 
 func TestPackages_aFifoIsNotWaitedFor(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "vllm")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o755))
-	require.Empty(t, readPackages(fifo).versions)
+	require.Empty(t, readPackages(fifo, "").versions)
 }
 
 func TestConstraintVersion_isOneThatNomadCompares(t *testing.T) {
@@ -121,6 +153,6 @@ func BenchmarkPackages_unchanged(b *testing.B) {
 	command := python(b, "vllm-0.26.0", "torch-2.11.0")
 	var c packageCache
 	for b.Loop() {
-		c.of(command)
+		c.of(command, "")
 	}
 }

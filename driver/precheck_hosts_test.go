@@ -223,6 +223,16 @@ func startable(t *testing.T, tc TaskConfig) *drivers.TaskConfig {
 	return c
 }
 
+// Over gRPC Nomad takes every driver for one that mounts volumes. A model that
+// is not where the job says would be looked for on the Hub.
+func TestStartTask_refusesVolumesThatNobodyMounts(t *testing.T) {
+	c := startable(t, TaskConfig{})
+	c.Mounts = []*drivers.MountConfig{{TaskPath: "/models", HostPath: "/srv/models"}}
+	_, _, err := New(t.Context(), nullLog()).StartTask(c)
+	require.ErrorContains(t, err, `volume_mount "/models": the engine runs on the node itself, where nothing is mounted for it; remove volume_mount and use the volume's own path, "/srv/models"`)
+	require.NoError(t, mounts([]*drivers.MountConfig{{TaskPath: "/srv/models/", HostPath: "/srv/models"}}), "it is there anyway")
+}
+
 func TestStartTask_checksBeforeAnythingIsStarted(t *testing.T) {
 	d := New(t.Context(), nullLog())
 	d.prober.hostLimit = 200 * time.Millisecond

@@ -48,8 +48,8 @@ func exitResult(o outcome) (*drivers.ExitResult, string) {
 	}
 	if r.Successful() {
 		// vLLM exits 0 when its engine dies under it, after one bad request
-		// for example. A server that ends unasked has failed, and Nomad would
-		// not restart a service that says it succeeded.
+		// for example. A server that ends unasked has failed: as a success it
+		// would be restarted without a failure anywhere, and never in a batch job.
 		r.ExitCode = 1
 		if o.OOM {
 			r.Err = errors.New("the engine exited with code 0 after the kernel had killed a part of it for memory")

@@ -24,13 +24,25 @@ import (
 type Runtime struct {
 	// Command is its executable: a full path, or a name on PATH. Required.
 	Command string `codec:"command"`
+	// Python is the interpreter whose packages it runs, for a command that is a
+	// wrapper. Default: what the command's first line names, and env's VIRTUAL_ENV.
+	Python string `codec:"python"`
 	// Env is the environment of its tasks: it replaces what the agent itself
 	// has, and a task's own env replaces it.
 	Env map[string]string `codec:"env"`
 }
 
+// python is the interpreter of its packages as far as it is told: a virtual
+// environment that a wrapper only activates is not in the command's first line.
+func (r Runtime) python() string {
+	if venv := r.Env["VIRTUAL_ENV"]; r.Python == "" && venv != "" {
+		return filepath.Join(venv, "bin", "python")
+	}
+	return r.Python
+}
+
 func runtimeSpec() *hclspec.Spec {
-	return object(map[string]string{"command": "string", "env": "map"}, nil)
+	return object(map[string]string{"command": "string", "python": "string", "env": "map"}, nil)
 }
 
 // defaultRuntime names the engine of the plugin's own command.
@@ -43,7 +55,7 @@ func (c Config) runtimes() map[string]Runtime {
 		out = map[string]Runtime{}
 	}
 	if c.Command != "" {
-		out[defaultRuntime] = Runtime{Command: c.Command}
+		out[defaultRuntime] = Runtime{Command: c.Command, Python: c.Python}
 	}
 	return out
 }
@@ -62,6 +74,8 @@ func (c Config) checkRuntimes() error {
 			errs = append(errs, fmt.Errorf(`runtime %q: command is not set; name the engine's executable, "/opt/vllm/bin/vllm" for example`, name))
 		case strings.Contains(r.Command, "/") && !filepath.IsAbs(r.Command):
 			errs = append(errs, fmt.Errorf("runtime %q: command = %q: want a full path, or a name on PATH", name, r.Command))
+		case r.Python != "" && !filepath.IsAbs(r.Python):
+			errs = append(errs, fmt.Errorf("runtime %q: python = %q: want the full path of the interpreter", name, r.Python))
 		}
 	}
 	return errors.Join(errs...)
@@ -161,7 +175,8 @@ func versionsOf(t TaskConfig, engine Runtime, known *packageCache, env map[strin
 		return nil
 	}
 	if t.Command != "" { // its own, gone when the task is
-		return readPackages(path).versions
+		engine.Env = env
+		return readPackages(path, engine.python()).versions
 	}
-	return known.of(path)
+	return known.of(path, engine.python())
 }

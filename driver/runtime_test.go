@@ -82,6 +82,7 @@ func TestRuntimes_mistakesInThePluginsConfig(t *testing.T) {
 	for want, runtimes := range map[string]map[string]Runtime{
 		`runtime "default": that is the name of the plugin's own command; set command instead`:                 {"default": {Command: "/x"}},
 		`runtime "a": command is not set; name the engine's executable, "/opt/vllm/bin/vllm" for example`:      {"a": {}},
+		`runtime "a": python = "python3": want the full path of the interpreter`:                               {"a": {Command: "/x", Python: "python3"}},
 		`runtime "a": command = "bin/vllm": want a full path, or a name on PATH`:                               {"a": {Command: "bin/vllm"}},
 		`runtime "v0.33.1": no constraint could name it; write "v0-33-1" (letters, digits, "_" and "-"; after`: {"v0.33.1": {Command: "/x"}},
 		`runtime "0.33": no constraint could name it; write "v0-33"`:                                           {"0.33": {Command: "/x"}},

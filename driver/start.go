@@ -122,11 +122,23 @@ func planTask(cfg Config, known *packageCache, c *drivers.TaskConfig) (plan, err
 	p, err := newPlan(situation{
 		Task: tc, Command: engine.Command, Ports: portsOf(c), Env: env, GPUs: devices, NodeGPUs: nodeGPUs,
 		Versions: versionsOf(tc, engine, known, env, dir.Dir), LMCacheVersion: cfg.LMCacheVersion,
-		DenyArgs:  cfg.DenyArgs,
+		DenyArgs: cfg.DenyArgs, DenyUnlimitedMemory: cfg.DenyUnlimitedMemory,
 		Resources: resourcesOf(c), Ulimit: cfg.Ulimit, UlimitMax: cfg.UlimitMax, Root: os.Geteuid() == 0,
 		SecretsDir: dir.SecretsDir, Brought: readBrought(tc, env, dir.Dir),
 	})
-	return p, errors.Join(engineErr, err, devErr, deniedEnv(cfg.DenyEnv, c.Env, os.LookupEnv))
+	return p, errors.Join(engineErr, err, devErr, mounts(c.Mounts), deniedEnv(cfg.DenyEnv, c.Env, os.LookupEnv))
+}
+
+// mounts refuses what would silently not be there. Nomad cannot: of a driver in
+// a plugin it believes that it mounts everything, whatever Capabilities says.
+func mounts(wanted []*drivers.MountConfig) error {
+	var errs []error
+	for _, m := range wanted {
+		if filepath.Clean(m.TaskPath) != filepath.Clean(m.HostPath) {
+			errs = append(errs, fmt.Errorf("volume_mount %q: the engine runs on the node itself, where nothing is mounted for it; remove volume_mount and use the volume's own path, %q", m.TaskPath, m.HostPath))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func portsOf(c *drivers.TaskConfig) []port {
