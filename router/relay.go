@@ -28,19 +28,18 @@ const (
 func (t *trip) relay(ctx context.Context, a *answer) {
 	defer a.close()
 	t.freeBody()
-	copyHeader(t.w.Header(), a.resp.Header)
+	t.copyHeader(a.resp.Header)
 	if n := a.length(); n >= 0 {
-		t.w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
+		t.w.Header()["Content-Length"] = t.one(strconv.FormatInt(n, 10))
 	}
 	if t.req.wantsReport {
-		t.w.Header()[choose.ReportHeader] = []string{a.resp.Header.Get(choose.ReportHeader)}
+		t.w.Header()[choose.ReportHeader] = t.one(a.resp.Header.Get(choose.ReportHeader))
 	}
 	t.setHeaders()
 	t.out.code = a.resp.Status
 	t.w.WriteHeader(a.resp.Status)
-	t.flush = http.NewResponseController(t.w)
 	readErr, writeErr := t.pump(a)
-	_ = t.flush.SetWriteDeadline(time.Time{}) // or the connection's next request would inherit it
+	_ = t.control.SetWriteDeadline(time.Time{}) // or the connection's next request would inherit it
 	switch {
 	case writeErr != nil:
 		t.out.code, t.out.failure = statusClientGone, "client gone: "+writeErr.Error()
@@ -153,12 +152,12 @@ func (t *trip) send(a *answer, piece []byte) error {
 	}
 	if now := time.Now(); now.Sub(t.writing) > t.s.cfg.WriteTimeout/4 {
 		t.writing = now // as for stallWatch
-		_ = t.flush.SetWriteDeadline(now.Add(t.s.cfg.WriteTimeout))
+		_ = t.control.SetWriteDeadline(now.Add(t.s.cfg.WriteTimeout))
 	}
 	n, err := t.w.Write(piece)
 	t.out.bytes += int64(n)
 	if err == nil && !a.whole && (a.stream || a.resp.Length < 0) {
-		err = t.flush.Flush()
+		err = t.control.Flush()
 	}
 	return err
 }
@@ -170,7 +169,7 @@ func (t *trip) newPage(size int) {
 
 // relayAnswered passes on leg 1's verdict on the request itself.
 func (t *trip) relayAnswered(a *answered) {
-	copyHeader(t.w.Header(), a.header)
+	t.copyHeader(a.header)
 	t.w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	t.setHeaders()
 	t.out.code = a.code
@@ -179,9 +178,21 @@ func (t *trip) relayAnswered(a *answered) {
 	t.out.bytes = int64(n)
 }
 
+// one is a header's only value, in the trip's own memory. A server copies what
+// it is given when the status is written, which every trip does before its end.
+func (t *trip) one(v string) []string {
+	if t.used == len(t.values) {
+		return []string{v}
+	}
+	t.values[t.used] = v
+	t.used++
+	return t.values[t.used-1 : t.used : t.used]
+}
+
 // copyHeader takes over an instance's headers, but for those of its
 // connection and those that are ours to set.
-func copyHeader(to http.Header, from upstream.Header) {
+func (t *trip) copyHeader(from upstream.Header) {
+	to := t.w.Header()
 	for _, f := range from {
 		switch f.Name {
 		case pd.HeaderRequestID, pd.HeaderServerTiming, "Content-Length", "Date", choose.ReportHeader:
@@ -191,7 +202,11 @@ func copyHeader(to http.Header, from upstream.Header) {
 			if f.Name == "Access-Control-Allow-Origin" {
 				delete(to, f.Name) // ours says the same, and twice is an error
 			}
-			to[f.Name] = append(to[f.Name], f.Value)
+			if have := to[f.Name]; have != nil {
+				to[f.Name] = append(have, f.Value)
+			} else {
+				to[f.Name] = t.one(f.Value)
+			}
 		}
 	}
 }
@@ -201,7 +216,7 @@ func (t *trip) setHeaders() {
 	h := t.w.Header()
 	set := func(k, v string) {
 		if v != "" {
-			h[k] = []string{v} // the names are in canonical form
+			h[k] = t.one(v) // the names are in canonical form
 		}
 	}
 	set(pd.HeaderPath, string(t.out.path))

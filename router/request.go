@@ -42,14 +42,13 @@ var errClientGone = errors.New("client left before its request was complete")
 // cause why the client is gone.
 func (t *trip) readRequest(r *http.Request) error {
 	// A body that trickles in holds a place; one that is there costs nothing.
-	control := http.NewResponseController(t.w)
-	_ = control.SetReadDeadline(t.req.started.Add(t.out.queued + t.s.cfg.BodyTimeout)) // where it can be set
+	_ = t.control.SetReadDeadline(t.req.started.Add(t.out.queued + t.s.cfg.BodyTimeout)) // where it can be set
 	memory, err := t.s.readBody(t.w, r)
 	if err != nil {
 		t.w.Header().Set("Connection", "close") // the rest of the body is not waited for
 		return err
 	}
-	_ = control.SetReadDeadline(time.Time{})
+	_ = t.control.SetReadDeadline(time.Time{})
 	req := &t.req
 	req.memory, req.object = memory, &t.parsed
 	err = t.parsed.Reset(memory.B)

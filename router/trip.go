@@ -46,7 +46,9 @@ type trip struct {
 	handoffs handoff.Reader
 	expires  time.Time      // when what a prefill gave must not be sent any more
 	page     *buffer.Buffer // what an answer passes through
-	flush    *http.ResponseController
+	control  http.ResponseController
+	values   [16]string // of the answer's header, as far as they have room
+	used     int
 	writing  time.Time // when its write deadline was set
 	watch    sse.Watch
 	line     []byte // room for the log's
@@ -103,13 +105,13 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := s.trips.Get().(*trip)
 		*t = trip{
-			s: s, w: w, parsed: t.parsed, leg: t.leg, handoffs: t.handoffs, line: t.line,
+			s: s, w: w, control: *http.NewResponseController(w), parsed: t.parsed, leg: t.leg, handoffs: t.handoffs, line: t.line,
 			load: choose.Request{Blocks: t.load.Blocks, Session: r.Header.Get(sessionHeader)},
 			req:  request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header},
 		}
 		s.metrics.Begin()
 		defer t.finish()
-		w.Header().Set(pd.HeaderRequestID, t.req.id)
+		w.Header()[pd.HeaderRequestID] = t.one(t.req.id)
 		release, err := t.admit(r.Context(), r.Header)
 		if err == nil {
 			defer release()

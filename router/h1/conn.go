@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -33,9 +32,9 @@ type conn struct {
 	state  atomic.Int32
 	headBy time.Time // when the request's head must be there
 
-	mu     sync.Mutex
-	gone   bool // the client has closed its side
-	cancel context.CancelFunc
+	mu   sync.Mutex
+	gone bool            // the client has closed its side
+	ctx  *requestContext // of the request that is being served
 
 	req    http.Request
 	url    url.URL
@@ -168,12 +167,11 @@ func (c *conn) readBy(now time.Time, limit time.Duration) error {
 
 // handle runs the handler; false if the connection is at its end.
 func (c *conn) handle() (alive bool) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := &requestContext{}
 	c.mu.Lock()
-	c.cancel = cancel
+	c.ctx = ctx
 	if c.gone {
-		cancel()
+		ctx.cancel()
 	}
 	c.mu.Unlock()
 	c.fresh.Store(nil)
@@ -186,8 +184,9 @@ func (c *conn) handle() (alive bool) {
 			alive = false
 		}
 		c.mu.Lock()
-		c.cancel = nil
+		c.ctx = nil
 		c.mu.Unlock()
+		ctx.cancel()
 	}()
 	c.s.Handler.ServeHTTP(&c.w, c.req.WithContext(ctx))
 	return c.w.finish() == nil
@@ -198,8 +197,8 @@ func (c *conn) clientGone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
-	if c.cancel != nil {
-		c.cancel()
+	if c.ctx != nil {
+		c.ctx.cancel()
 	}
 }
 

@@ -168,8 +168,8 @@ func (s *Server) Cancel() {
 	s.each(func(c *conn) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.cancel != nil {
-			c.cancel()
+		if c.ctx != nil {
+			c.ctx.cancel()
 		}
 	})
 }

@@ -214,6 +214,7 @@ func (c *Client) dial(ctx context.Context, h *host, deadline time.Time) (*conn, 
 		return nil, err
 	}
 	cn := &conn{nc: nc, host: h, opened: time.Now()}
+	cn.hangUp = cn.close
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if cn.tcp, err = socket.New(tcp); err != nil {
 			_ = nc.Close()

@@ -28,6 +28,7 @@ type conn struct {
 	answered  uint64    // of these, the bytes of requests that were answered
 	pieces    [][]byte  // room for a vectored write
 	vector    net.Buffers
+	hangUp    func() // close, made once
 }
 
 func (cn *conn) close() { _ = cn.nc.Close() }
@@ -60,7 +61,7 @@ func (h *headPool) put(b *[]byte) {
 // exchange sends a request and reads the response's head. On an error the
 // connection is of no further use; the caller closes it.
 func (cn *conn) exchange(ctx context.Context, r *Request, maxHead int) (*Response, *Error) {
-	stop := context.AfterFunc(ctx, cn.close)
+	stop := afterFunc(ctx, cn.hangUp)
 	if err := cn.setDeadline(r.Deadline); err != nil {
 		stop()
 		return nil, &Error{NotSent: true, Err: err}
@@ -78,6 +79,17 @@ func (cn *conn) exchange(ctx context.Context, r *Request, maxHead int) (*Respons
 		err = sendErr
 	}
 	return nil, &Error{NotSent: !whole, Err: err}
+}
+
+// afterFunc is context.AfterFunc, without what that makes around a context that
+// has the method itself.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if c, ok := ctx.(interface {
+		AfterFunc(f func()) (stop func() bool)
+	}); ok {
+		return c.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 func (cn *conn) setDeadline(t time.Time) error {
