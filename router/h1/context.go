@@ -13,8 +13,8 @@ type requestContext struct {
 	mu    sync.Mutex
 	err   error
 	done  chan struct{} // nil until somebody asks
-	last  uint64 // number of the latest function that AfterFunc was given
-	first task   // the one that most requests have at a time
+	last  uint64        // number of the latest function that AfterFunc was given
+	first task          // the one that most requests have at a time
 	more  map[uint64]func()
 }
 
