@@ -56,7 +56,7 @@ type Config struct {
 	// MaxBody is the largest request body in bytes, default 32 MiB.
 	MaxBody int64
 	// PrefillTries is how many prefills are tried for one handoff before the
-	// request goes the local way, default 3.
+	// request goes the local way, default 3. Refused connections do not count.
 	PrefillTries int
 	// PrefillTimeout bounds leg 1, default 2 min: a prefill that hangs must
 	// not hold its requests for ever.

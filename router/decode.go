@@ -20,7 +20,8 @@ import (
 )
 
 // maxDials bounds how many decodes that cannot be connected to are passed over
-// for one handoff: the prefill's lease runs meanwhile.
+// for one handoff: the prefill's lease runs meanwhile. It bounds prefills as
+// well: connecting takes time.
 const maxDials = 6
 
 // maxHeld bounds what of an answer that is no stream is held until it is whole.
@@ -98,9 +99,8 @@ func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, e
 		}
 		ended(outcomeOf(ctx, err))
 		t.countFailure(ctx, t.legName(), err)
-		broken, ok := errors.AsType[*upstream.Error](err)
 		rest := pool.Without(candidates, d.ID)
-		if !ok || !broken.NotSent || dial == maxDials || len(rest) == 0 || ctx.Err() != nil {
+		if !notSent(err) || dial == maxDials || len(rest) == 0 || ctx.Err() != nil {
 			return nil, err
 		}
 		t.s.logger.Warn("decode cannot be connected to", "request_id", t.req.id, "decode", d.ID, "error", err)

@@ -26,9 +26,15 @@ func (t *trip) countFailure(ctx context.Context, leg string, err error) {
 	}
 }
 
+// notSent reports whether nobody has seen the request.
+func notSent(err error) bool {
+	e, ok := errors.AsType[*upstream.Error](err)
+	return ok && e.NotSent
+}
+
 // failureKind is the kind label of what a leg's error was, "" for none.
 func failureKind(err error) string {
-	if e, ok := errors.AsType[*upstream.Error](err); ok && e.NotSent {
+	if notSent(err) {
 		return metrics.FailedConnect
 	}
 	if errors.Is(err, errPrefillTimeout) || errors.Is(err, upstream.ErrDeadline) {

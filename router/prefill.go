@@ -50,13 +50,13 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 	}
 	reason := pd.ReasonPrefillFailed
 	var unanimous error // what each that was asked has answered, as far as they agree
-	for try := range t.s.cfg.PrefillTries {
+	for tries, dials := 0, 0; tries < t.s.cfg.PrefillTries && dials < maxDials; {
 		t.s.nixl.PrefillBody(&t.leg, t.req.endpoint, t.req.object)
 		p, ended := t.pick(metrics.LegPrefill, candidates)
 		if p == nil {
 			break
 		}
-		if try > 0 {
+		if tries+dials > 0 {
 			t.s.metrics.Retry(metrics.LegPrefill)
 		}
 		t.out.prefill = p.ID
@@ -67,6 +67,11 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 			t.countFailure(ctx, metrics.LegPrefill, err)
 		}
 		candidates = pool.Without(candidates, p.ID)
+		if notSent(err) {
+			dials++ // nobody has seen the request: it costs no try
+		} else {
+			tries++
+		}
 		switch a, isAnswer := errors.AsType[*answered](err); {
 		case err == nil:
 			return decodes, pd.ReasonNone, nil
@@ -74,7 +79,7 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 			return nil, "", context.Cause(ctx)
 		case isAnswer && !ownFault(a.code):
 			return nil, "", err
-		case isAnswer && (try == 0 || unanimous != nil):
+		case isAnswer && (tries == 1 || unanimous != nil):
 			unanimous = err
 			if len(candidates) > 0 {
 				t.s.metrics.Suspect(a.code)

@@ -171,7 +171,7 @@ func (t *trip) serve(ctx context.Context) error {
 			continue
 		}
 		t.spent()
-		if e, ok := errors.AsType[*upstream.Error](err); ok && e.NotSent {
+		if notSent(err) {
 			return unavailable(fmt.Sprintf("no decode instance can be connected to (last: %s: %v)", t.out.decode, err))
 		}
 		if end := t.brokeOff(err); end != nil {

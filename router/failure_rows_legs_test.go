@@ -1,0 +1,166 @@
+package router
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nomad-vllm/nomad-vllm/fleet"
+	"github.com/nomad-vllm/nomad-vllm/pd"
+)
+
+const (
+	disaggregated = pd.PathDisaggregated
+	oneToken      = "data: {\"choices\":[{\"index\":0,\"text\":\"one\",\"finish_reason\":null}]}\n\n"
+	errorEvent    = "data: {\"error\": {\"message\": \"dead\", \"type\": \"InternalServerError\", \"param\": null, \"code\": 500}}\n\n"
+	doneEvent     = "data: [DONE]\n\n"
+	// limit is short for a timeout and long for a simulator on a busy machine.
+	limit = time.Second
+)
+
+// legRows are the rows in which an instance fails one leg.
+func legRows() []legRow { return append(prefillRows(), decodeRows()...) }
+
+func prefillRows() []legRow {
+	const p = pd.RolePrefill
+	fewer := func(n int) stageConfig { return stageConfig{prefills: n} }
+	hang := within(limit)
+	hang.slowPrefills = 1
+	return []legRow{
+		{id: "prefill-refuses", at: p, stage: fewer(5), closed: 4, path: disaggregated, prefills: 1, decodes: 1},
+		{id: "prefill-all-refuse", at: p, closed: 2, path: pd.PathLocal, reason: pd.ReasonPrefillFailed, decodes: 1},
+		{id: "prefill-resets-before", at: p, fault: instead(broken), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-resets-within", at: p, fault: after(half), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
+		{id: "prefill-hangs", at: p, stage: hang, path: disaggregated, prefills: 2, decodes: 1, cancelled: 1},
+		{id: "prefill-slow", at: p, fault: lateBy(100 * time.Millisecond), path: disaggregated, prefills: 1, decodes: 1},
+		{id: "prefill-400", at: p, fault: instead(status(400)), code: 400, says: []string{"engine says 400"}, prefills: 1},
+		{id: "prefill-413", at: p, fault: instead(status(413)), code: 413, says: []string{"engine says 413"}, prefills: 1},
+		{id: "prefill-422", at: p, fault: instead(status(422)), code: 422, says: []string{"engine says 422"}, prefills: 1},
+		{id: "prefill-401", at: p, fault: instead(status(401)), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-403", at: p, fault: instead(status(403)), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-404", at: p, fault: instead(status(404)), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-all-404", at: p, fault: instead(status(404)), every: true, code: 404, says: []string{"engine says 404"}, prefills: 2},
+		{id: "prefill-429", at: p, fault: instead(status(429)), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-500", at: p, fault: instead(status(500)), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-503", at: p, fault: instead(status(503)), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-always-fails", at: p, fault: instead(status(500)), every: true, stage: fewer(5), path: pd.PathLocal, reason: pd.ReasonPrefillFailed, prefills: 3, decodes: 1},
+		{id: "prefill-no-params", at: p, fault: instead(say("application/json", `{"choices":[{"text":"a"}],"kv_transfer_params":null}`)), path: disaggregated, prefills: 2, decodes: 1},
+		{id: "prefill-never-params", at: p, fault: instead(say("application/json", `{"choices":[{"text":"a"}]}`)), every: true, path: pd.PathLocal, reason: pd.ReasonNoTransferParams, prefills: 2, decodes: 1},
+		{id: "prefill-garbage", at: p, fault: after(html), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
+		{id: "prefill-params-shape", at: p, fault: edited(`"remote_block_ids":[[`, `"remote_block_ids":[["x",`), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
+		{id: "prefill-foreign-params", at: p, fault: edited(`"remote_port":`, `"remote_port":1`), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
+	}
+}
+
+func decodeRows() []legRow {
+	const d = pd.RoleDecode
+	hang, three := within(limit), stageConfig{decodes: 3}
+	strange := func(n int) stageConfig {
+		c := stageConfig{args: map[int][]string{}}
+		for i := range n {
+			c.args[i] = []string{"--served-model-name", "another"}
+		}
+		return c
+	}
+	again := legRow{path: disaggregated, prefills: 2, decodes: 2, leases: 1}
+	fresh := func(id string, f fault, stream bool) legRow {
+		r := again
+		r.id, r.at, r.fault, r.stream = id, d, f, stream
+		return r
+	}
+	return []legRow{
+		{id: "decode-refuses", at: d, closed: 1, path: disaggregated, prefills: 1, decodes: 1},
+		{id: "decode-all-refuse", at: d, closed: 2, code: 503, says: []string{"no decode instance can be connected to"}, prefills: 1, leases: 1},
+		fresh("decode-resets-before", instead(broken), false),
+		fresh("decode-resets-before-token", hangsUp, true),
+		{id: "decode-resets-midstream", at: d, fault: streamed(2, breaks), stream: true, path: disaggregated,
+			says: []string{`"text":`, `"error"`, "broke off the answer"}, prefills: 1, decodes: 1},
+		{id: "decode-resets-midjson", at: d, fault: after(half), path: disaggregated, prefills: 2, decodes: 2},
+		{id: "decode-hangs-before-token", at: d, fault: hangs(beginStream), stage: hang, stream: true, path: disaggregated, prefills: 2, decodes: 2, leases: 1, cancelled: 1},
+		{id: "decode-hangs-json", at: d, fault: hangs(nothing), stage: hang, path: disaggregated, prefills: 2, decodes: 2, leases: 1, cancelled: 1},
+		{id: "decode-stalls", at: d, fault: streamed(2, stands), stage: hang, stream: true, path: disaggregated,
+			says: []string{`"text":`, `"error"`, "has sent nothing for 1s"}, prefills: 1, decodes: 1, cancelled: 1},
+		{id: "decode-slow", at: d, fault: lateBy(100 * time.Millisecond), path: disaggregated, prefills: 1, decodes: 1},
+		{id: "decode-400", at: d, body: strings.Replace(rowJSON, `"max_tokens":6`, `"max_tokens":100000`, 1), code: 400, says: []string{"max_tokens"}, prefills: 1, decodes: 1},
+		fresh("decode-401", instead(status(401)), false),
+		fresh("decode-403", instead(status(403)), false),
+		{id: "decode-404", at: d, stage: strange(1), path: disaggregated, prefills: 2, decodes: 2},
+		{id: "decode-all-404", at: d, stage: strange(2), code: 404, says: []string{"does not exist"}, prefills: 2, decodes: 3},
+		fresh("decode-429", instead(status(429)), false),
+		fresh("decode-500", instead(status(500)), false),
+		fresh("decode-503", instead(status(503)), false),
+		fresh("decode-error-event", instead(say("text/event-stream", errorEvent+doneEvent)), true),
+		{id: "decode-error-midstream", at: d, fault: after(func(w http.ResponseWriter, answer string) {
+			event, _, _ := strings.Cut(answer, "\n\n")
+			_, _ = io.WriteString(w, event+"\n\n"+errorEvent+doneEvent)
+		}), stream: true, path: disaggregated, says: []string{`"text":`, errorEvent}, prefills: 1, decodes: 1},
+		fresh("decode-empty-stream", instead(say("text/event-stream", doneEvent)), true),
+		fresh("decode-empty-json", instead(say("application/json", `{"choices":[{"index":0,"text":""}],"usage":{"prompt_tokens":9,"completion_tokens":0}}`)), false),
+		fresh("decode-garbage", instead(say("text/html", "<html>not here</html>")), false),
+		{id: "decode-always-garbage", at: d, every: true, fault: instead(say("text/html", "<html>not here</html>")), code: 502, says: []string{"is no JSON"}, prefills: 2, decodes: 3, leases: 2},
+		fresh("decode-abort", instead(say("text/event-stream", "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"abort\"}]}\n\n"+doneEvent)), true),
+		{id: "decode-fails-always", at: d, every: true, stage: three, fault: onlyHandoffs(instead(status(500))), path: pd.PathLocal, reason: pd.ReasonHandoffFailed, prefills: 2, decodes: 3, leases: 2},
+		{id: "decode-last-error", at: d, every: true, fault: instead(status(500)), code: 500, says: []string{"engine says 500"}, prefills: 2, decodes: 3, leases: 2},
+		{id: "side-channel-dead", at: pd.RolePrefill, fault: edited(`"remote_port":`, `"remote_port":1,"was":`), stage: stageConfig{change: unregistered},
+			stream: true, path: disaggregated, prefills: 2, decodes: 2, leases: -1},
+		{id: "side-channels-dead", at: pd.RolePrefill, every: true, fault: edited(`"remote_engine_id":"`, `"remote_engine_id":"x`), path: pd.PathLocal, reason: pd.ReasonHandoffFailed, prefills: 2, decodes: 3, leases: 2},
+		{id: "lease-expired", at: d, stage: stageConfig{change: func(i *fleet.Instance) { i.Meta.KVLease = 1 }}, path: pd.PathLocal, reason: pd.ReasonHandoffFailed, prefills: 2, decodes: 1, leases: 2},
+		{id: "prefill-restarts-between", at: pd.RolePrefill, fault: killsAfter, path: disaggregated, prefills: 2, decodes: 2, leases: -1},
+	}
+}
+
+// unregistered is an instance whose side channel the router does not know.
+func unregistered(i *fleet.Instance) { i.Meta.SideChannelPort = 0 }
+
+// half of an answer, and then the connection is gone.
+func half(w http.ResponseWriter, answer string) {
+	w.Header().Set("Content-Length", fmt.Sprint(len(answer)))
+	_, _ = io.WriteString(w, answer[:len(answer)/2])
+	panic(http.ErrAbortHandler)
+}
+
+func html(w http.ResponseWriter, _ string) { _, _ = io.WriteString(w, "<html>not here</html>") }
+
+// hangsUp begins a stream and is gone.
+func hangsUp(_ *stand, w http.ResponseWriter, _ *http.Request) bool {
+	beginStream(w)
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+func beginStream(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+}
+
+// onlyHandoffs leaves requests without params alone.
+func onlyHandoffs(f fault) fault {
+	return func(x *stand, w http.ResponseWriter, r *http.Request) bool {
+		x.mu.Lock()
+		handoff := strings.Contains(x.asked[len(x.asked)-1], "kv_transfer_params")
+		x.mu.Unlock()
+		return handoff && f(x, w, r)
+	}
+}
+
+// killsAfter ends the instance once it has answered, as kill -9 would.
+func killsAfter(x *stand, w http.ResponseWriter, r *http.Request) bool {
+	return after(func(w http.ResponseWriter, answer string) {
+		x.sim.Kill()
+		_, _ = io.WriteString(w, answer)
+	})(x, w, r)
+}
+
+func TestStage_isStrict(t *testing.T) {
+	s := &suite{}
+	t.Cleanup(s.close)
+	g := s.stage(t, stageConfig{})
+	for range 3 {
+		got := g.post(cmplPath, rowStream)
+		got.served(t, disaggregated, "")
+	}
+	s.allFreed(t)
+}
