@@ -1,13 +1,8 @@
 package router
 
 import (
-	"bufio"
 	"encoding/json"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -99,42 +94,6 @@ func TestScaleFromZero_requestWaitsForTheFirstInstance(t *testing.T) {
 	r = newRigWith(t, Config{InstanceWait: 60 * time.Millisecond})
 	r.source.set()
 	require.Equal(t, 503, r.post(cmplPath, `{"prompt":"x"}`).StatusCode)
-}
-
-func TestSlowBody_isNotWaitedForLong(t *testing.T) {
-	r, _, _ := several(t, Config{BodyTimeout: 50 * time.Millisecond}, 1, 1)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(r.front.URL, "http://"))
-	require.NoError(t, err)
-	defer conn.Close()
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", cmplPath)
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(waitFor)))
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	b, _ := io.ReadAll(resp.Body)
-	require.Equal(t, 408, resp.StatusCode)
-	require.Contains(t, string(b), "did not arrive within 50ms")
-}
-
-func TestClientThatTakesNothing_isCutOff(t *testing.T) {
-	r, _, d := several(t, Config{WriteTimeout: 50 * time.Millisecond}, 1, 1)
-	gone := make(chan struct{}, 1)
-	d[0].onGenerate(func(_ int, w http.ResponseWriter, req *http.Request, _ map[string]json.RawMessage) bool {
-		w.Header().Set("Content-Type", "text/event-stream")
-		text := strings.Repeat("x", 64<<10)
-		for req.Context().Err() == nil {
-			event(w, `{"choices":[{"index":0,"text":"`+text+`","finish_reason":null}]}`)
-		}
-		gone <- struct{}{}
-		return true
-	})
-	conn, err := net.Dial("tcp", strings.TrimPrefix(r.front.URL, "http://"))
-	require.NoError(t, err)
-	defer conn.Close()
-	body := `{"prompt":"x","stream":true}`
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", cmplPath, len(body), body)
-	wait(t, gone) // the decode is told, because the client reads nothing
-	require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "status=499") }, waitFor, tick)
 }
 
 func TestWriteTimeout_isOfOneAnswerOnly(t *testing.T) {

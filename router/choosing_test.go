@@ -6,13 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
-	"github.com/nomad-vllm/nomad-vllm/router/breaker"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
 )
 
@@ -111,19 +109,6 @@ func TestLoadReport_aClientThatAsksGetsWhatThereIs(t *testing.T) {
 	require.Equal(t, []string{"TEXT load"}, answer.Header.Values(choose.ReportHeader))
 }
 
-func TestBreaker_keepsAwayFromAnInstanceThatFails(t *testing.T) {
-	r, p, _ := several(t, Config{Breaker: breaker.Config{Open: time.Minute}, Choose: choose.Config{Prefill: choose.RoundRobin}}, 3, 1)
-	p[0].onGenerate(func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
-		http.Error(w, "no", http.StatusInternalServerError)
-		return true
-	})
-	for range 40 {
-		r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathDisaggregated, pd.ReasonNone)
-	}
-	require.Equal(t, 5, len(p[0].requests()), "five failures in a row are enough")
-	require.Contains(t, r.log.String(), "kept away from")
-}
-
 func TestBreaker_busyOrRefusingIsNotIll(t *testing.T) {
 	r, p, _ := several(t, Config{}, 2, 1)
 	p[0].onGenerate(func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
@@ -134,20 +119,4 @@ func TestBreaker_busyOrRefusingIsNotIll(t *testing.T) {
 		r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathDisaggregated, pd.ReasonNone)
 	}
 	require.Greater(t, len(p[0].requests()), 6)
-}
-
-func TestBreaker_neverKeepsAwayFromAll(t *testing.T) {
-	r, p, _ := several(t, Config{}, 1, 1)
-	sick := true
-	p[0].onGenerate(func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
-		if sick {
-			http.Error(w, "no", http.StatusServiceUnavailable)
-		}
-		return sick
-	})
-	for range 10 {
-		r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathLocal, pd.ReasonPrefillFailed)
-	}
-	sick = false
-	r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathDisaggregated, pd.ReasonNone)
 }

@@ -51,7 +51,7 @@ func prefillRows() []legRow {
 		{id: "prefill-never-params", at: p, fault: instead(say("application/json", `{"choices":[{"text":"a"}]}`)), every: true, path: pd.PathLocal, reason: pd.ReasonNoTransferParams, prefills: 2, decodes: 1},
 		{id: "prefill-garbage", at: p, fault: after(html), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
 		{id: "prefill-params-shape", at: p, fault: edited(`"remote_block_ids":[[`, `"remote_block_ids":[["x",`), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
-		{id: "prefill-foreign-params", at: p, fault: edited(`"remote_port":`, `"remote_port":1`), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
+		{id: "prefill-foreign-params", at: p, fault: edited(`"remote_port":`, `"remote_port":1,"was":`), path: disaggregated, prefills: 2, decodes: 1, leases: 1},
 	}
 }
 
@@ -65,17 +65,17 @@ func decodeRows() []legRow {
 		}
 		return c
 	}
-	again := legRow{path: disaggregated, prefills: 2, decodes: 2, leases: 1}
-	fresh := func(id string, f fault, stream bool) legRow {
-		r := again
-		r.id, r.at, r.fault, r.stream = id, d, f, stream
+	// A decode that fails before its first token costs a fresh handoff; nobody
+	// fetched the first one's blocks.
+	fresh := func(r legRow) legRow {
+		r.at, r.path, r.prefills, r.decodes, r.leases = d, disaggregated, 2, 2, 1
 		return r
 	}
 	return []legRow{
 		{id: "decode-refuses", at: d, closed: 1, path: disaggregated, prefills: 1, decodes: 1},
 		{id: "decode-all-refuse", at: d, closed: 2, code: 503, says: []string{"no decode instance can be connected to"}, prefills: 1, leases: 1},
-		fresh("decode-resets-before", instead(broken), false),
-		fresh("decode-resets-before-token", hangsUp, true),
+		fresh(legRow{id: "decode-resets-before", fault: instead(broken)}),
+		fresh(legRow{id: "decode-resets-before-token", fault: hangsUp, stream: true}),
 		{id: "decode-resets-midstream", at: d, fault: streamed(2, breaks), stream: true, path: disaggregated,
 			says: []string{`"text":`, `"error"`, "broke off the answer"}, prefills: 1, decodes: 1},
 		{id: "decode-resets-midjson", at: d, fault: after(half), path: disaggregated, prefills: 2, decodes: 2},
@@ -85,23 +85,23 @@ func decodeRows() []legRow {
 			says: []string{`"text":`, `"error"`, "has sent nothing for 1s"}, prefills: 1, decodes: 1, cancelled: 1},
 		{id: "decode-slow", at: d, fault: lateBy(100 * time.Millisecond), path: disaggregated, prefills: 1, decodes: 1},
 		{id: "decode-400", at: d, body: strings.Replace(rowJSON, `"max_tokens":6`, `"max_tokens":100000`, 1), code: 400, says: []string{"max_tokens"}, prefills: 1, decodes: 1},
-		fresh("decode-401", instead(status(401)), false),
-		fresh("decode-403", instead(status(403)), false),
+		fresh(legRow{id: "decode-401", fault: instead(status(401))}),
+		fresh(legRow{id: "decode-403", fault: instead(status(403))}),
 		{id: "decode-404", at: d, stage: strange(1), path: disaggregated, prefills: 2, decodes: 2},
 		{id: "decode-all-404", at: d, stage: strange(2), code: 404, says: []string{"does not exist"}, prefills: 2, decodes: 3},
-		fresh("decode-429", instead(status(429)), false),
-		fresh("decode-500", instead(status(500)), false),
-		fresh("decode-503", instead(status(503)), false),
-		fresh("decode-error-event", instead(say("text/event-stream", errorEvent+doneEvent)), true),
+		fresh(legRow{id: "decode-429", fault: instead(status(429))}),
+		fresh(legRow{id: "decode-500", fault: instead(status(500))}),
+		fresh(legRow{id: "decode-503", fault: instead(status(503))}),
+		fresh(legRow{id: "decode-error-event", fault: instead(say("text/event-stream", errorEvent+doneEvent)), stream: true}),
 		{id: "decode-error-midstream", at: d, fault: after(func(w http.ResponseWriter, answer string) {
 			event, _, _ := strings.Cut(answer, "\n\n")
 			_, _ = io.WriteString(w, event+"\n\n"+errorEvent+doneEvent)
 		}), stream: true, path: disaggregated, says: []string{`"text":`, errorEvent}, prefills: 1, decodes: 1},
-		fresh("decode-empty-stream", instead(say("text/event-stream", doneEvent)), true),
-		fresh("decode-empty-json", instead(say("application/json", `{"choices":[{"index":0,"text":""}],"usage":{"prompt_tokens":9,"completion_tokens":0}}`)), false),
-		fresh("decode-garbage", instead(say("text/html", "<html>not here</html>")), false),
+		fresh(legRow{id: "decode-empty-stream", fault: instead(say("text/event-stream", doneEvent)), stream: true}),
+		fresh(legRow{id: "decode-empty-json", fault: instead(say("application/json", `{"choices":[{"index":0,"text":""}],"usage":{"prompt_tokens":9,"completion_tokens":0}}`))}),
+		fresh(legRow{id: "decode-garbage", fault: instead(say("text/html", "<html>not here</html>"))}),
 		{id: "decode-always-garbage", at: d, every: true, fault: instead(say("text/html", "<html>not here</html>")), code: 502, says: []string{"is no JSON"}, prefills: 2, decodes: 3, leases: 2},
-		fresh("decode-abort", instead(say("text/event-stream", "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"abort\"}]}\n\n"+doneEvent)), true),
+		fresh(legRow{id: "decode-abort", fault: instead(say("text/event-stream", "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"abort\"}]}\n\n"+doneEvent)), stream: true}),
 		{id: "decode-fails-always", at: d, every: true, stage: three, fault: onlyHandoffs(instead(status(500))), path: pd.PathLocal, reason: pd.ReasonHandoffFailed, prefills: 2, decodes: 3, leases: 2},
 		{id: "decode-last-error", at: d, every: true, fault: instead(status(500)), code: 500, says: []string{"engine says 500"}, prefills: 2, decodes: 3, leases: 2},
 		{id: "side-channel-dead", at: pd.RolePrefill, fault: edited(`"remote_port":`, `"remote_port":1,"was":`), stage: stageConfig{change: unregistered},

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
 )
 
@@ -61,62 +59,6 @@ func once(h handler) handler {
 	}
 }
 
-func TestPrefillFailure_anotherPrefillServes(t *testing.T) {
-	for name, fault := range map[string]handler{"500": status(500), "503": status(503), "429": status(429), "reset": broken, "cut": cutAnswer, "garbage": say("application/json", "<html>")} {
-		t.Run(name, func(t *testing.T) {
-			world := newEngines(t)
-			p1, p2, d := world.start(), world.start(), world.start()
-			p1.onGenerate(fault)
-			r := newRig(t, inst("p1", p1.URL, pd.RolePrefill), inst("p2", p2.URL, pd.RolePrefill), inst("d", d.URL, pd.RoleDecode))
-			for len(p1.requests()) == 0 {
-				got := r.post(cmplPath, `{"prompt":"x"}`)
-				got.served(t, pd.PathDisaggregated, "")
-				require.Equal(t, "p2", got.Header.Get(pd.HeaderPrefill))
-			}
-			require.Equal(t, 1.0, r.metric("pd_router_retries_total", "leg", "prefill"))
-		})
-	}
-}
-
-func TestPrefillFailure_afterTheBudgetGoesLocal(t *testing.T) {
-	world := newEngines(t)
-	d := world.start()
-	instances := []*fleet.Instance{inst("d", d.URL, pd.RoleDecode)}
-	var prefills []*engine
-	for n := range 5 {
-		p := world.start()
-		p.onGenerate(status(500))
-		prefills = append(prefills, p)
-		instances = append(instances, inst(fmt.Sprint("p", n), p.URL, pd.RolePrefill))
-	}
-	r := newRig(t, instances...)
-	got := r.post(cmplPath, `{"prompt":"x"}`)
-	got.served(t, pd.PathLocal, pd.ReasonPrefillFailed)
-	tried := 0
-	for _, p := range prefills {
-		require.LessOrEqual(t, len(p.requests()), 1, "the same prefill is not tried again")
-		tried += len(p.requests())
-	}
-	require.Equal(t, DefaultPrefillTries, tried)
-}
-
-func TestPrefillFailure_refusedAndHanging(t *testing.T) {
-	world := newEngines(t)
-	p, d := world.start(), world.start()
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
-	p.onGenerate(func(_ int, _ http.ResponseWriter, r *http.Request, _ map[string]json.RawMessage) bool {
-		select {
-		case <-release:
-		case <-r.Context().Done():
-		}
-		return true
-	})
-	r := newRigWith(t, Config{PrefillTimeout: 50 * time.Millisecond},
-		inst("gone", refused(t), pd.RolePrefill), inst("hangs", p.URL, pd.RolePrefill), inst("d", d.URL, pd.RoleDecode))
-	r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathLocal, pd.ReasonPrefillFailed)
-}
-
 func TestPrefill_withoutParamsGoesLocalAndIsCounted(t *testing.T) {
 	for name, answer := range map[string]string{
 		"null":         `{"kv_transfer_params":null}`,
@@ -135,17 +77,6 @@ func TestPrefill_withoutParamsGoesLocalAndIsCounted(t *testing.T) {
 			r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathLocal, pd.ReasonNoTransferParams)
 			require.Equal(t, 1.0, r.metric("pd_router_requests_total", "path", "local", "reason", "no_transfer_params", "code", "200"))
 		})
-	}
-}
-
-func TestPrefill_clientsFaultIsRelayed(t *testing.T) {
-	for _, code := range []int{400, 401, 404, 422} {
-		r, p, d := pair(t)
-		p.onGenerate(status(code))
-		e := r.post(cmplPath, `{"prompt":"x"}`).apiError(t, code)
-		require.Equal(t, fmt.Sprintf("engine says %d", code), e.Message)
-		require.Len(t, p.requests(), 1)
-		require.Empty(t, d.requests())
 	}
 }
 
@@ -218,41 +149,6 @@ func TestDecodeFailure_inTheEndIsTold(t *testing.T) {
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
 }
 
-// One bad request ends a vLLM engine; a router that kept retrying it would end
-// the whole fleet.
-func TestRequestThatBreaksEngines_isNotSentToAllOfThem(t *testing.T) {
-	world := newEngines(t)
-	var all []*engine
-	var instances []*fleet.Instance
-	for n := range 6 {
-		e := world.start()
-		e.onGenerate(broken)
-		role := pd.RolePrefill
-		if n >= 3 {
-			role = pd.RoleDecode
-		}
-		all = append(all, e)
-		instances = append(instances, inst(fmt.Sprint("i", n), e.URL, role))
-	}
-	r := newRig(t, instances...)
-	require.Contains(t, r.post(cmplPath, `{"prompt":"x"}`).apiError(t, 502).Message, "not sent to another")
-	reached := 0
-	for _, e := range all {
-		reached += len(e.requests())
-	}
-	require.Equal(t, maxBroken, reached)
-}
-
-func TestPrefillWithoutParams_anotherPrefillServes(t *testing.T) {
-	world := newEngines(t)
-	p1, p2, d := world.start(), world.start(), world.start()
-	p1.onGenerate(say("application/json", `{"id":"x","choices":[],"kv_transfer_params":null}`))
-	r := newRig(t, inst("p1", p1.URL, pd.RolePrefill), inst("p2", p2.URL, pd.RolePrefill), inst("d", d.URL, pd.RoleDecode))
-	for len(p1.requests()) == 0 {
-		r.post(cmplPath, `{"prompt":"x"}`).served(t, pd.PathDisaggregated, "")
-	}
-}
-
 func TestClientThatClosesItsSendingSide_isNotTold200(t *testing.T) {
 	r, _, d := pair(t)
 	held := make(chan struct{})
@@ -283,24 +179,6 @@ func TestDecode_clientsFaultIsRelayed(t *testing.T) {
 	got := r.post(cmplPath, `{"prompt":"x","stream":true}`)
 	require.Contains(t, got.body, "too long")
 	require.Len(t, d.requests(), 2)
-}
-
-func TestDecode_brokenMidStreamIsToldInTheStream(t *testing.T) {
-	r, p, d := pair(t)
-	d.onGenerate(func(_ int, w http.ResponseWriter, _ *http.Request, _ map[string]json.RawMessage) bool {
-		w.Header().Set("Content-Type", "text/event-stream")
-		event(w, `{"choices":[{"index":0,"text":"one","finish_reason":null}]}`)
-		_, _ = io.WriteString(w, `data: {"cho`)
-		panic(http.ErrAbortHandler)
-	})
-	got := r.post(cmplPath, `{"prompt":"x","stream":true}`)
-	require.Equal(t, 200, got.StatusCode)
-	require.Contains(t, got.body, `"one"`)
-	require.Contains(t, got.body, `"code":502`)
-	require.True(t, strings.HasSuffix(got.body, "\n\ndata: [DONE]\n\n"))
-	require.Len(t, d.requests(), 1, "never again after the first token")
-	require.Len(t, p.requests(), 1)
-	require.Equal(t, 1.0, r.metric("pd_router_stream_failures_total", "kind", "cut"))
 }
 
 // cutChunks is half an answer without a length: only the missing last chunk
@@ -345,48 +223,6 @@ func TestDecode_longJSONIsPassedOnWhole(t *testing.T) {
 	long := `{"text":"` + strings.Repeat("long ", 700_000) + `"}`
 	d.onGenerate(say("application/json", long))
 	require.True(t, r.post(cmplPath, `{"prompt":"x"}`).body == long)
-}
-
-func TestClientGone_cancelsTheLeg(t *testing.T) {
-	for _, leg := range []string{"prefill", "decode", "decode stream"} {
-		t.Run(leg, func(t *testing.T) {
-			r, p, d := pair(t)
-			arrived, cancelled := make(chan struct{}), make(chan struct{})
-			hang := func(_ int, w http.ResponseWriter, q *http.Request, _ map[string]json.RawMessage) bool {
-				if leg == "decode stream" {
-					w.Header().Set("Content-Type", "text/event-stream")
-					event(w, `{"choices":[{"index":0,"text":"one","finish_reason":null}]}`)
-				}
-				close(arrived)
-				<-q.Context().Done()
-				close(cancelled)
-				return true
-			}
-			if leg == "prefill" {
-				p.onGenerate(hang)
-			} else {
-				d.onGenerate(hang)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.front.URL+cmplPath, strings.NewReader(`{"prompt":"x","stream":true}`))
-				if resp, err := http.DefaultClient.Do(req); err == nil {
-					_, _ = io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-				}
-			}()
-			wait(t, arrived)
-			cancel()
-			wait(t, cancelled)
-			wait(t, done)
-			require.Eventually(t, func() bool { return strings.Contains(r.log.String(), "status=499") }, waitFor, tick)
-			require.Zero(t, r.server.chooser.Of(inst("p", p.URL, "")).Load)
-			require.Zero(t, r.server.chooser.Of(inst("d", d.URL, "")).Load)
-			require.Equal(t, 0.0, r.metric("pd_router_retries_total", "leg", "decode"), "a client that left is no failure")
-		})
-	}
 }
 
 func wait(t *testing.T, c <-chan struct{}) {

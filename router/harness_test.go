@@ -82,7 +82,9 @@ func newRigWith(t *testing.T, cfg Config, instances ...*fleet.Instance) *rig {
 	if len(instances) > 0 {
 		r.source.set(instances...)
 	}
-	cfg.Source = r.source
+	if cfg.Source == nil {
+		cfg.Source = r.source
+	}
 	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: r.log, Level: hclog.Debug})
 	var err error
 	r.server, err = New(cfg)
@@ -219,4 +221,9 @@ next:
 		}
 	}
 	return -1
+}
+
+func decodeJSON(t *testing.T, text string, into any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(text), into), text)
 }

@@ -61,22 +61,6 @@ func onlyFirst(h handler, of []*engine) handler {
 	}
 }
 
-func TestDecodeStalls_isToldInTheStream(t *testing.T) {
-	r, _, d := several(t, Config{StallTimeout: 60 * time.Millisecond}, 1, 1)
-	gone := make(chan struct{}, 1)
-	d[0].onGenerate(hang(gone, func(w http.ResponseWriter) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		event(w, `{"choices":[{"index":0,"text":"once","finish_reason":null}]}`)
-	}))
-	got := r.post(cmplPath, `{"prompt":"x","stream":true}`)
-	wait(t, gone)
-	require.Contains(t, got.body, `"text":"once"`)
-	require.Contains(t, got.body, "has sent nothing for 60ms")
-	require.True(t, strings.HasSuffix(got.body, "data: [DONE]\n\n"), got.body)
-	require.Equal(t, 1.0, r.metric("pd_router_stream_failures_total", "kind", "stalled"))
-	require.Len(t, d[0].requests(), 1, "tokens are out: no second try")
-}
-
 func TestDecodeIsSlow_aStreamThatGoesOnIsNotStalled(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	r, _, d := several(t, Config{StallTimeout: limit}, 1, 1)

@@ -1,4 +1,0 @@
-package router
-
-func clientRows() []failureRow { return nil }
-func fleetRows() []failureRow  { return nil }
