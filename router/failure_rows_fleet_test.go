@@ -108,7 +108,7 @@ func consulGone(t *testing.T, s *suite) *rig {
 	r.consul.SetDown(true)
 	require.Eventually(t, func() bool { return r.watcher.LastError() != nil }, waitFor, tick)
 	r.post(cmplPath, rowJSON).served(t, disaggregated, "")
-	require.Contains(t, r.status(t).SourceError, "No cluster leader")
+	require.Contains(t, r.status().SourceError, "No cluster leader")
 	r.consul.SetDown(false)
 	require.Eventually(t, func() bool { return r.watcher.LastError() == nil }, 2*waitFor, tick, "it is asked again")
 	return r.rig
@@ -188,7 +188,7 @@ func taken(id string, change func(*consultest.Instance), why string) func(t *tes
 			got.served(t, disaggregated, "")
 			require.Equal(t, "n1/p1", got.Header.Get(pd.HeaderPrefill))
 		}
-		require.Contains(t, r.get("/status").body, why)
+		require.Contains(t, r.status().instance("n1/p0").Reason, why)
 		letGo.Store(true)
 		resp := <-began
 		require.NotNil(t, resp)
@@ -284,11 +284,4 @@ func slowStart(t *testing.T, s *suite) *rig {
 	atOld, atNew = shares()
 	require.InDelta(t, atOld, atNew, 2, "its full share")
 	return g.rig
-}
-
-// status is what the status page shows.
-func (r *rig) status(t *testing.T) (s Status) {
-	t.Helper()
-	decodeJSON(t, r.get("/status").body, &s)
-	return s
 }

@@ -222,8 +222,3 @@ next:
 	}
 	return -1
 }
-
-func decodeJSON(t *testing.T, text string, into any) {
-	t.Helper()
-	require.NoError(t, json.Unmarshal([]byte(text), into), text)
-}
