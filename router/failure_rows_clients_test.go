@@ -99,6 +99,7 @@ func clientGoneBetween(t *testing.T, s *suite) *rig {
 			require.Contains(t, answer, `"remote_block_ids"`)
 			close(answered)
 			<-r.Context().Done()
+			x.tookBack(r)
 		})(x, w, r)
 	})
 	leave, _ := g.ask(rowJSON)
@@ -138,7 +139,8 @@ func clientGoneMidstream(t *testing.T, s *suite) *rig {
 // counts its bytes.
 func flood(n int, written *atomic.Int64) fault {
 	piece := strings.Replace(oneToken, "one", strings.Repeat("x", 64<<10), 1)
-	return func(_ *stand, w http.ResponseWriter, r *http.Request) bool {
+	return func(x *stand, w http.ResponseWriter, r *http.Request) bool {
+		defer x.tookBack(r)
 		beginStream(w)
 		for i := 0; (n == 0 || i < n) && r.Context().Err() == nil; i++ {
 			m, _ := io.WriteString(w, piece)
@@ -203,7 +205,11 @@ func requestBreaksEngines(t *testing.T, s *suite) *rig {
 		require.NoError(t, x.sim.SetFaults("die@1"))
 	}
 	require.Contains(t, g.post(cmplPath, rowJSON).apiError(t, 502).Message, "not sent to another")
-	require.Equal(t, maxBroken, total(append(g.p, g.d...), func(x *stand) int { return ended(x.sim) }))
+	all := append(g.p, g.d...)
+	dead := func() int { return total(all, func(x *stand) int { return ended(x.sim) }) }
+	require.Eventually(t, func() bool { return dead() >= maxBroken }, waitFor, tick)
+	require.Equal(t, maxBroken, dead())
+	require.Equal(t, maxBroken, total(all, (*stand).count))
 	return g.rig
 }
 

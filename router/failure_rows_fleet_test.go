@@ -250,7 +250,13 @@ func slowStart(t *testing.T, s *suite) *rig {
 	old, fresh := inst("d0", g.d[0].URL, pd.RoleDecode), inst("d1", g.d[1].URL, pd.RoleDecode)
 	p := inst("p0", g.p[0].URL, pd.RolePrefill)
 	hold := make(chan struct{})
-	keep := func(_ *stand, _ http.ResponseWriter, _ *http.Request) bool { <-hold; return false }
+	keep := func(_ *stand, _ http.ResponseWriter, r *http.Request) bool {
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+		}
+		return false
+	}
 	g.source.set(p, old)
 	g.get("/metrics") // the router looks
 	now.Add(30)       // whoever is there when the router starts is not new

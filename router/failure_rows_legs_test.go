@@ -105,10 +105,10 @@ func decodeRows() []legRow {
 		{id: "decode-fails-always", at: d, every: true, stage: three, fault: onlyHandoffs(instead(status(500))), path: pd.PathLocal, reason: pd.ReasonHandoffFailed, prefills: 2, decodes: 3, leases: 2},
 		{id: "decode-last-error", at: d, every: true, fault: instead(status(500)), code: 500, says: []string{"engine says 500"}, prefills: 2, decodes: 3, leases: 2},
 		{id: "side-channel-dead", at: pd.RolePrefill, fault: edited(`"remote_port":`, `"remote_port":1,"was":`), stage: stageConfig{change: unregistered},
-			stream: true, path: disaggregated, prefills: 2, decodes: 2, leases: -1},
+			stream: true, path: disaggregated, prefills: 2, decodes: 2, leases: -1, cancelled: -1},
 		{id: "side-channels-dead", at: pd.RolePrefill, every: true, fault: edited(`"remote_engine_id":"`, `"remote_engine_id":"x`), path: pd.PathLocal, reason: pd.ReasonHandoffFailed, prefills: 2, decodes: 3, leases: 2},
 		{id: "lease-expired", at: d, stage: stageConfig{change: func(i *fleet.Instance) { i.Meta.KVLease = 1 }}, path: pd.PathLocal, reason: pd.ReasonHandoffFailed, prefills: 2, decodes: 1, leases: 2},
-		{id: "prefill-restarts-between", at: pd.RolePrefill, fault: killsAfter, path: disaggregated, prefills: 2, decodes: 2, leases: -1},
+		{id: "prefill-restarts-between", at: pd.RolePrefill, fault: killsAfter, path: disaggregated, prefills: 2, decodes: 2, leases: -1, cancelled: -1},
 	}
 }
 

@@ -126,7 +126,7 @@ type legRow struct {
 
 	prefills, decodes int // requests that arrived
 	leases            int // that stand afterwards; -1: their time may be over
-	cancelled         int // legs that the router broke off
+	cancelled         int // legs that the router broke off; -1: maybe one, at the end of an answer that it did not like
 }
 
 func (r legRow) play(t *testing.T, s *suite) *rig {
@@ -154,7 +154,9 @@ func (r legRow) play(t *testing.T, s *suite) *rig {
 	r.told(t, got)
 	require.Equal(t, r.prefills, total(g.p, (*stand).count), "requests at prefills")
 	require.Equal(t, r.decodes, total(g.d, (*stand).count), "requests at decodes")
-	require.Eventually(t, func() bool { return total(append(g.p, g.d...), (*stand).cancelled) == r.cancelled }, waitFor, tick, "legs broken off")
+	if r.cancelled >= 0 {
+		require.Eventually(t, func() bool { return total(append(g.p, g.d...), (*stand).cancelled) == r.cancelled }, waitFor, tick, "legs broken off")
+	}
 	if r.leases >= 0 {
 		require.Eventually(t, func() bool { return total(g.p, (*stand).leases) == r.leases }, waitFor, tick, "leases that stand")
 	}
