@@ -163,7 +163,10 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 func (t *trip) judge(a *answer) (err error) {
 	if a.stream {
 		t.newPage(pageSize)
-		a.held, a.verdict, err = sse.Gate(a.resp, t.page.B)
+		a.held, a.verdict, err = t.watch.Protocol.Gate(a.resp, t.page.B)
+		if err != nil && t.announcedOnly(a, err) {
+			a.verdict, err = sse.Failed, nil
+		}
 		return err
 	}
 	t.newPage(int(min(max(a.resp.Length+1, pageSize), maxHeld)))
@@ -180,12 +183,19 @@ func (t *trip) judge(a *answer) (err error) {
 	}
 	a.held = t.page.B[:n]
 	if a.whole {
-		a.verdict = sse.JudgeWhole(a.held)
+		a.verdict = t.watch.Protocol.JudgeWhole(a.held)
 	}
 	if a.verdict == sse.Empty && t.out.path != pd.PathDisaggregated {
 		a.verdict = sse.Token // nothing was handed over that could have failed: it is what was asked for
 	}
 	return nil
+}
+
+// announcedOnly reports whether a stream that broke off is how vLLM tells that
+// the KV could not be taken over. On /v1/responses it has no event for that: it
+// announces the response and drops the connection.
+func (t *trip) announcedOnly(a *answer, err error) bool {
+	return t.watch.Protocol == sse.Responses && t.out.path == pd.PathDisaggregated && len(a.held) > 0 && !errors.Is(err, upstream.ErrDeadline)
 }
 
 // late names a deadline as what it is: the instance may have the request, and

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/sse"
 )
 
 // statusClientGone is nginx's code for a client that left before its answer.
@@ -45,8 +46,26 @@ func (e *apiError) body() []byte {
 	return b
 }
 
-func (e *apiError) write(w http.ResponseWriter) {
-	b := e.body()
+// parts are the type and the message as JSON.
+func (e *apiError) parts() (kind, message []byte) {
+	kind, _ = json.Marshal(e.Type)
+	message, _ = json.Marshal(e.Message)
+	return kind, message
+}
+
+// bodyIn is the error in the shape of a protocol, with vLLM's types in each.
+func (e *apiError) bodyIn(p sse.Protocol) []byte {
+	if p != sse.Messages {
+		return e.body()
+	}
+	kind, message := e.parts()
+	return fmt.Appendf(nil, `{"type":"error","error":{"type":%s,"message":%s}}`, kind, message)
+}
+
+func (e *apiError) write(w http.ResponseWriter) { e.writeIn(w, sse.OpenAI) }
+
+func (e *apiError) writeIn(w http.ResponseWriter, p sse.Protocol) {
+	b := e.bodyIn(p)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
@@ -136,7 +155,7 @@ func list(names []string) string {
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	e := &apiError{
-		Message: fmt.Sprintf("%s %s is not served here; POST /v1/chat/completions and /v1/completions, GET /v1/models, /health, /ready and /metrics are.", r.Method, clip(r.URL.Path)),
+		Message: fmt.Sprintf("%s %s is not served here; POST /v1/chat/completions, /v1/completions, /v1/responses and /v1/messages, GET /v1/models, /health, /ready and /metrics are.", r.Method, clip(r.URL.Path)),
 		Type:    typeNotFound, Code: http.StatusNotFound,
 	}
 	e.write(w)

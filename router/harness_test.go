@@ -119,6 +119,9 @@ func pair(t *testing.T) (r *rig, p, d *engine) {
 const (
 	chatPath = "/v1/chat/completions"
 	cmplPath = "/v1/completions"
+
+	responsesPath = "/v1/responses"
+	messagesPath  = "/v1/messages"
 )
 
 // reply is an answer, read whole.

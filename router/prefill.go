@@ -51,7 +51,7 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 	reason := pd.ReasonPrefillFailed
 	var unanimous error // what each that was asked has answered, as far as they agree
 	for tries, dials := 0, 0; tries < t.s.cfg.PrefillTries && dials < maxDials; {
-		t.s.nixl.PrefillBody(&t.leg, t.req.endpoint, t.req.object)
+		t.s.nixl.PrefillBody(&t.leg, t.req.endpoint, t.req.object, t.req.id)
 		p, ended := t.pick(metrics.LegPrefill, candidates)
 		if p == nil {
 			break

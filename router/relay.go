@@ -49,7 +49,7 @@ func (t *trip) relay(ctx context.Context, a *answer) {
 }
 
 // cut ends an answer that broke off under way. A stream gets the events with
-// which vLLM itself reports an error; anything else can only be broken off.
+// which its protocol reports an error; anything else can only be broken off.
 func (t *trip) cut(ctx context.Context, a *answer, err error) {
 	if ctx.Err() != nil && t.s.cutOff.Load() {
 		t.breakOff(a, metrics.StreamStopped, errStopping())
@@ -76,8 +76,8 @@ func (t *trip) breakOff(a *answer, kind string, e *apiError) {
 	if !a.stream {
 		panic(http.ErrAbortHandler) // the way to make net/http drop the connection
 	}
-	// The empty line first: the last event may have lost its end.
-	_, _ = fmt.Fprintf(t.w, "\n\ndata: %s\n\ndata: [DONE]\n\n", e.body())
+	typ, message := e.parts()
+	_, _ = t.w.Write(t.watch.ErrorEvents(e.body(), typ, message)) // the client may be gone
 }
 
 // length is what the client can be told in advance, -1 if nothing.

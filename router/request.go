@@ -18,6 +18,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/buffer"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
+	"github.com/nomad-vllm/nomad-vllm/router/sse"
 	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
@@ -33,6 +34,17 @@ type request struct {
 	wantsReport bool
 
 	memory *buffer.Buffer // what object lies in
+}
+
+// protocolOf is how an endpoint's answers are written.
+func protocolOf(ep handoff.Endpoint) sse.Protocol {
+	switch ep {
+	case handoff.Responses:
+		return sse.Responses
+	case handoff.Messages:
+		return sse.Messages
+	}
+	return sse.OpenAI
 }
 
 // errClientGone is wrapped by the error of a body that ended too early.

@@ -12,7 +12,7 @@ import (
 // Handler serves the public endpoints.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, ep := range []handoff.Endpoint{handoff.Chat, handoff.Completions} {
+	for _, ep := range handoff.Endpoints() {
 		mux.HandleFunc("POST "+string(ep), s.generate(ep))
 		mux.HandleFunc(string(ep), s.methodNotAllowed("POST"))
 	}

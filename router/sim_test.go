@@ -42,10 +42,13 @@ func text(t *testing.T, body string) string {
 	t.Helper()
 	var out strings.Builder
 	docs := []string{body}
-	if strings.HasPrefix(body, "data:") {
+	if strings.HasPrefix(body, "data:") || strings.HasPrefix(body, "event:") {
 		docs = strings.Split(body, "\n\n")
 	}
 	for _, d := range docs {
+		if strings.HasPrefix(d, "event:") {
+			_, d, _ = strings.Cut(d, "\n")
+		}
 		d = strings.TrimPrefix(d, "data: ")
 		if d == "" || d == "[DONE]" {
 			continue
@@ -56,12 +59,27 @@ func text(t *testing.T, body string) string {
 				Text           string
 				Message, Delta struct{ Content string }
 			}
+			Output  []struct{ Content []struct{ Text string } } // a response
+			Content []struct{ Text string }                     // a message
+			Delta   json.RawMessage                             // a response's or a message's
 		}
 		require.NoError(t, json.Unmarshal([]byte(d), &c), d)
 		require.Nil(t, c.Error, d)
 		for _, x := range c.Choices {
 			out.WriteString(x.Text + x.Message.Content + x.Delta.Content)
 		}
+		for _, o := range c.Output {
+			for _, x := range o.Content {
+				out.WriteString(x.Text)
+			}
+		}
+		for _, x := range c.Content {
+			out.WriteString(x.Text)
+		}
+		var delta struct{ Text string }
+		var words string
+		_, _ = json.Unmarshal(c.Delta, &delta), json.Unmarshal(c.Delta, &words)
+		out.WriteString(delta.Text + words)
 	}
 	return out.String()
 }
@@ -71,11 +89,17 @@ func simRequests(salt string) map[string][2]string {
 	words := salt + strings.Repeat(" prefill and decode apart", 30) // first, so that the prompts have no prefix in common
 	chat := fmt.Sprintf(`{"model":"m","messages":[{"role":"user","content":%q}],"temperature":0,"max_tokens":12`, words)
 	cmpl := fmt.Sprintf(`{"model":"m","prompt":%q,"temperature":0,"max_tokens":12`, words)
+	response := fmt.Sprintf(`{"model":"m","input":%q,"temperature":0,"max_output_tokens":12`, words)
 	return map[string][2]string{
 		"chat":        {chatPath, chat + `}`},
 		"chat stream": {chatPath, chat + `,"stream":true,"stream_options":{"include_usage":true}}`},
 		"cmpl":        {cmplPath, cmpl + `,"min_tokens":4}`},
 		"cmpl stream": {cmplPath, cmpl + `,"stream":true}`},
+
+		"response":        {responsesPath, response + `}`},
+		"response stream": {responsesPath, response + `,"stream":true}`},
+		"message":         {messagesPath, chat + `,"system":"be brief"}`},
+		"message stream":  {messagesPath, chat + `,"stream":true}`},
 	}
 }
 

@@ -108,6 +108,8 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 			s: s, w: w, control: *http.NewResponseController(w), parsed: t.parsed, leg: t.leg, handoffs: t.handoffs, line: t.line,
 			load: choose.Request{Blocks: t.load.Blocks, Session: r.Header.Get(sessionHeader)},
 			req:  request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header},
+
+			watch: sse.Watch{Protocol: protocolOf(ep)},
 		}
 		s.metrics.Begin()
 		defer t.finish()
@@ -299,5 +301,5 @@ func (t *trip) fail(ctx context.Context, err error) {
 	}
 	t.setHeaders()
 	t.out.code = e.Code
-	e.write(t.w)
+	e.writeIn(t.w, t.watch.Protocol)
 }

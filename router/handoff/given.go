@@ -156,6 +156,6 @@ func (g Given) For(id string, request *body.Object) bool {
 	if strings.Contains(g.RequestID, id) {
 		return true
 	}
-	own := text(request.Get("request_id"))
+	own := text(request.Get(keyRequestID))
 	return own != "" && strings.Contains(g.RequestID, own)
 }

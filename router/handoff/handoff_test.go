@@ -27,7 +27,7 @@ func TestPrefillBody_asksForOneTokenAndAHandoff(t *testing.T) {
 
 func prefillBody(t *testing.T, ep Endpoint, in string) string {
 	var p body.Pieces
-	NewNIXL().PrefillBody(&p, ep, parse(t, in))
+	NewNIXL().PrefillBody(&p, ep, parse(t, in), "r-1")
 	return string(p.Bytes())
 }
 
@@ -110,4 +110,44 @@ func replace(s, old, with string) string {
 		panic("no " + old)
 	}
 	return strings.Replace(s, old, with, 1)
+}
+
+func TestPrefillBody_ofTheNewerEndpoints(t *testing.T) {
+	require.Equal(t, `{"input":"x","stream":false,"store":false,"max_output_tokens":1,"kv_transfer_params":`+askForHandoff+`,"request_id":"resp_r-1"}`,
+		prefillBody(t, Responses, `{"input":"x","stream":true,"store":true}`), "the handoff's request id is to be ours")
+	require.Equal(t, `{"input":"x","request_id":"mine","stream":false,"max_output_tokens":1,"store":false,"kv_transfer_params":`+askForHandoff+`}`,
+		prefillBody(t, Responses, `{"input":"x","request_id":"mine"}`))
+	require.Equal(t, `{"messages":[1],"max_tokens":1,"thinking":{"type":"enabled","budget_tokens":2000},"stream":false,"kv_transfer_params":`+askForHandoff+`}`,
+		prefillBody(t, Messages, `{"messages":[1],"max_tokens":4000,"thinking":{"type":"enabled","budget_tokens":2000}}`))
+}
+
+func TestUnsupported_ofTheNewerEndpoints(t *testing.T) {
+	for _, c := range []struct {
+		ep   Endpoint
+		in   string
+		want pd.Reason
+	}{
+		{Responses, `{"input":"x","store":true,"background":false,"truncation":"disabled","previous_response_id":null,"tool_choice":"auto"}`, pd.ReasonNone},
+		{Responses, `{"tools":[]}`, pd.ReasonNone},
+		{Responses, `{"tools":[{"type":"function","name":"f"},{"type":"custom","name":"g"},{"type":"namespace","name":"n","tools":[]}]}`, pd.ReasonNone},
+		{Responses, `{"n":2,"echo":true}`, pd.ReasonNone}, // no fields of this endpoint
+		{Responses, `{"background":true}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"background":1}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"previous_response_id":"resp_1"}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"truncation":"auto"}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"tool_choice":"required"}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"tool_choice":{"type":"function","name":"f"}}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"tools":[{"type":"function"},{"type":"code_interpreter"}]}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"tools":[{"type":"mcp"}]}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"tools":[{"name":"f"}]}`, pd.ReasonUnsupportedRequest},
+		{Responses, `{"tools":{}}`, pd.ReasonUnsupportedRequest},
+		{Messages, `{"tools":[{"name":"f"}],"thinking":{"type":"enabled","budget_tokens":2000}}`, pd.ReasonNone},
+		{Messages, `{"tool_choice":{"type":"auto"}}`, pd.ReasonNone},
+		{Messages, `{"tool_choice":{"type":"none"}}`, pd.ReasonNone},
+		{Messages, `{"tool_choice":{"type":"any"}}`, pd.ReasonUnsupportedRequest},
+		{Messages, `{"tool_choice":{"type":"tool","name":"f"}}`, pd.ReasonUnsupportedRequest},
+		{Messages, `{"tool_choice":"auto"}`, pd.ReasonUnsupportedRequest}, // vLLM's to refuse
+	} {
+		require.Equal(t, c.want, Unsupported(c.ep, parse(t, c.in)), "%s %s", c.ep, c.in)
+	}
 }

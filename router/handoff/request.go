@@ -34,12 +34,17 @@ func Clean(o *body.Object) (*body.Object, error) {
 // Prompt is what of a request vLLM computes, in the order in which it comes
 // into the prompt, as written; parts that are not there are nil. The salt is
 // not computed, but keeps caches apart.
-func Prompt(ep Endpoint, o *body.Object) [3][]byte {
+func Prompt(ep Endpoint, o *body.Object) [4][]byte {
 	salt := o.Get("cache_salt")
-	if ep == Completions {
-		return [3][]byte{salt, nil, o.Get("prompt")}
+	switch ep {
+	case Completions:
+		return [4][]byte{salt, nil, nil, o.Get("prompt")}
+	case Responses:
+		return [4][]byte{salt, o.Get("tools"), o.Get("instructions"), o.Get("input")}
+	case Messages:
+		return [4][]byte{salt, o.Get("tools"), o.Get("system"), o.Get("messages")}
 	}
-	return [3][]byte{salt, o.Get("tools"), o.Get("messages")}
+	return [4][]byte{salt, o.Get("tools"), nil, o.Get("messages")}
 }
 
 const keyXArgs = "vllm_xargs"
@@ -59,6 +64,12 @@ func deletions(o *body.Object) []body.Edit {
 // spelling of the harmless value counts as harmless; the rest goes the local
 // way, where vLLM itself judges it.
 func Unsupported(ep Endpoint, o *body.Object) pd.Reason {
+	switch ep {
+	case Responses:
+		return unsupportedResponse(o)
+	case Messages:
+		return unsupportedMessage(o)
+	}
 	switch {
 	case !isOneOf(o.Get("n"), "1"), !isOneOf(o.Get("best_of"), "1"), !isOneOf(o.Get("use_beam_search"), "false"):
 		return pd.ReasonMultipleChoices

@@ -34,7 +34,7 @@ const maxHeld = 256 << 10
 // until its first token and returns what it has read, which may end in the
 // middle of a later event. Until then nothing need be committed to the client.
 // An error is the reader's: the stream broke off.
-func Gate(r io.Reader, buf []byte) (held []byte, v Verdict, err error) {
+func (p Protocol) Gate(r io.Reader, buf []byte) (held []byte, v Verdict, err error) {
 	buf = buf[:0]
 	line := 0 // start of the first line that is not judged yet
 	for len(buf) < maxHeld {
@@ -48,7 +48,7 @@ func Gate(r io.Reader, buf []byte) (held []byte, v Verdict, err error) {
 			if end < 0 {
 				break
 			}
-			v, done := judge(buf[line : line+end])
+			v, done := p.judge(buf[line : line+end])
 			if done {
 				return buf, v, nil
 			}
@@ -65,12 +65,23 @@ func Gate(r io.Reader, buf []byte) (held []byte, v Verdict, err error) {
 }
 
 // judge reads one line of the stream; done if it settles the verdict.
-func judge(line []byte) (v Verdict, done bool) {
+func (p Protocol) judge(line []byte) (v Verdict, done bool) {
 	data, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r"), []byte("data:"))
 	if !ok {
 		return Token, false
 	}
 	data = bytes.TrimSpace(data)
+	switch p {
+	case Responses:
+		return judgeResponse(data)
+	case Messages:
+		return judgeMessage(data)
+	}
+	return judgeChunk(data)
+}
+
+// judgeChunk reads one event of OpenAI.
+func judgeChunk(data []byte) (v Verdict, done bool) {
 	if string(data) == "[DONE]" {
 		return Empty, true
 	}

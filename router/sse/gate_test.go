@@ -47,7 +47,7 @@ func TestGate_verdicts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, r := range []io.Reader{strings.NewReader(c.stream), iotest.OneByteReader(strings.NewReader(c.stream))} {
-				held, v, err := Gate(r, make([]byte, 64))
+				held, v, err := OpenAI.Gate(r, make([]byte, 64))
 				require.NoError(t, err)
 				require.Equal(t, c.want, v)
 				rest, err := io.ReadAll(r)
@@ -60,9 +60,9 @@ func TestGate_verdicts(t *testing.T) {
 
 func TestGate_brokenStreamIsAnError(t *testing.T) {
 	cut := errors.New("reset")
-	_, _, err := Gate(io.MultiReader(strings.NewReader(role), iotest.ErrReader(cut)), nil)
+	_, _, err := OpenAI.Gate(io.MultiReader(strings.NewReader(role), iotest.ErrReader(cut)), nil)
 	require.ErrorIs(t, err, cut)
-	_, v, err := Gate(io.MultiReader(strings.NewReader(token), iotest.ErrReader(cut)), nil)
+	_, v, err := OpenAI.Gate(io.MultiReader(strings.NewReader(token), iotest.ErrReader(cut)), nil)
 	require.NoError(t, err, "after the first token it is the relay's business")
 	require.Equal(t, Token, v)
 }
@@ -74,7 +74,7 @@ func FuzzGate_losesNothing(f *testing.F) {
 		if chunk%2 == 0 {
 			r = iotest.HalfReader(r)
 		}
-		held, _, err := Gate(r, nil)
+		held, _, err := OpenAI.Gate(r, nil)
 		require.NoError(t, err)
 		rest, _ := io.ReadAll(r)
 		require.Equal(t, stream, string(held)+string(rest))

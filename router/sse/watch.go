@@ -1,34 +1,81 @@
 package sse
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
-// errorEvent begins vLLM's error events. Inside a token's text the quotes would
-// be escaped.
-const errorEvent = `data: {"error"`
+// Beginnings of error events. Inside a token's text the quotes, or the line
+// ends, would be escaped.
+const (
+	errorChunk  = "data: {\"error\""
+	errorNamed  = "\nevent: error\n"
+	errorFailed = "\nevent: response.failed\n"
+	// eventData begins the one line of data that each named event has.
+	eventData = "\ndata: "
+
+	longest = len(errorFailed)
+)
 
 // Watch notices error events in a stream that passes by in pieces of any size.
-// The zero Watch is ready.
+// The zero Watch is ready for OpenAI.
 type Watch struct {
-	end [len(errorEvent) - 1]byte // of what has passed
-	n   int
+	Protocol Protocol
+
+	end    [longest - 1]byte // of what has passed
+	n      int
+	events int // of Responses, which numbers them
 }
 
 // Failed reports whether an error event began in the piece, or ends its
-// beginning there.
+// beginning there. An event that is the stream's first is Gate's to judge.
 func (w *Watch) Failed(piece []byte) bool {
-	found := bytes.Contains(piece, []byte(errorEvent))
-	if !found && w.n > 0 {
-		var seam [2 * len(errorEvent)]byte
-		n := copy(seam[:], w.end[:w.n])
-		n += copy(seam[n:], piece[:min(len(piece), len(errorEvent)-1)])
-		found = bytes.Contains(seam[:n], []byte(errorEvent))
+	var n int
+	switch w.Protocol {
+	case Responses:
+		n = w.count(piece, errorNamed) + w.count(piece, errorFailed)
+		w.events += w.count(piece, eventData)
+	case Messages:
+		n = w.count(piece, errorNamed)
+	default:
+		n = w.count(piece, errorChunk)
 	}
+	w.keep(piece)
+	return n > 0
+}
+
+// count is how often a pattern ends in the piece.
+func (w *Watch) count(piece []byte, pattern string) int {
+	n := bytes.Count(piece, []byte(pattern))
+	if w.n == 0 {
+		return n
+	}
+	var seam [2 * longest]byte
+	l := copy(seam[:], w.end[max(0, w.n-len(pattern)+1):w.n])
+	l += copy(seam[l:], piece[:min(len(piece), len(pattern)-1)])
+	return n + bytes.Count(seam[:l], []byte(pattern))
+}
+
+// keep remembers the end of what has passed.
+func (w *Watch) keep(piece []byte) {
 	if len(piece) >= len(w.end) {
 		w.n = copy(w.end[:], piece[len(piece)-len(w.end):])
-		return found
+		return
 	}
 	keep := min(w.n, len(w.end)-len(piece))
 	copy(w.end[:], w.end[w.n-keep:w.n])
 	w.n = keep + copy(w.end[keep:], piece)
-	return found
+}
+
+// ErrorEvents end a stream that broke off, in the words of its protocol: an
+// error given as OpenAI's object, and its type and message apart, all as JSON.
+// An empty line comes first, because the last event may have lost its end.
+func (w *Watch) ErrorEvents(whole, kind, message []byte) []byte {
+	switch w.Protocol {
+	case Responses:
+		return fmt.Appendf(nil, "\n\nevent: error\ndata: {\"type\":\"error\",\"code\":%s,\"message\":%s,\"param\":null,\"sequence_number\":%d}\n\n", kind, message, w.events)
+	case Messages:
+		return fmt.Appendf(nil, "\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"type\":%s,\"message\":%s}}\n\n", kind, message)
+	}
+	return fmt.Appendf(nil, "\n\ndata: %s\n\ndata: [DONE]\n\n", whole)
 }

@@ -7,20 +7,24 @@ import (
 
 // JudgeWhole judges an answer that was not streamed. Its text cannot be taken
 // for what is looked for, because quotes inside it are escaped.
-func JudgeWhole(answer []byte) Verdict {
+func (p Protocol) JudgeWhole(answer []byte) Verdict {
 	switch {
 	case !json.Valid(answer):
 		return Garbage
-	case bytes.Contains(answer, []byte(`"finish_reason":"abort"`)):
+	case p.abortedWhole(answer):
 		return Aborted
-	case bytes.Contains(answer, []byte(`"choices":[]`)), noTokens(answer):
+	case p == OpenAI && bytes.Contains(answer, []byte(`"choices":[]`)), p.noTokens(answer):
 		return Empty
 	}
 	return Token
 }
 
 // noTokens reports whether the answer's usage counts no token that was written.
-func noTokens(answer []byte) bool {
-	_, rest, ok := bytes.Cut(answer, []byte(`"completion_tokens":0`))
+func (p Protocol) noTokens(answer []byte) bool {
+	count := `"completion_tokens":0`
+	if p != OpenAI {
+		count = `"output_tokens":0`
+	}
+	_, rest, ok := bytes.Cut(answer, []byte(count))
 	return ok && len(rest) > 0 && (rest[0] == ',' || rest[0] == '}')
 }

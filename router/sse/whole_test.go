@@ -21,6 +21,6 @@ func TestJudgeWhole_verdicts(t *testing.T) {
 		`upstream is away`:  Garbage,
 		`{"choices":[]} {}`: Garbage,
 	} {
-		require.Equal(t, want, JudgeWhole([]byte(answer)), answer)
+		require.Equal(t, want, OpenAI.JudgeWhole([]byte(answer)), answer)
 	}
 }

@@ -71,7 +71,7 @@ func offset(err error, dec *json.Decoder, raw []byte) int {
 }
 
 func malformed(param *string, message string) *failure {
-	return &failure{Message: "1 validation error:\n  " + message, Type: "Bad Request", Param: param, Code: http.StatusBadRequest}
+	return &failure{Message: "1 validation error:\n  " + message, Type: badForm, Param: param, Code: http.StatusBadRequest}
 }
 
 // validation is a failure that lists at most ten of the problems.
@@ -90,7 +90,7 @@ func validation(errs []fieldError) *failure {
 		fmt.Fprintf(&b, "\n  {'type': '%s', 'loc': '%s', 'msg': '%s', 'input': %s}", e.kind, e.loc, e.msg, quoted(e.input))
 	}
 	loc := errs[0].loc
-	return &failure{Message: b.String(), Type: "Bad Request", Param: &loc, Code: http.StatusBadRequest}
+	return &failure{Message: b.String(), Type: badForm, Param: &loc, Code: http.StatusBadRequest}
 }
 
 func quoted(s string) string { return "'" + s + "'" }

@@ -45,6 +45,9 @@ func asFailure(err error) *failure {
 	return internal("Internal server error")
 }
 
+// badForm is the type of a failure of the request's form.
+const badForm = "Bad Request"
+
 func writeFailure(w http.ResponseWriter, f *failure) {
 	if f.detail != "" {
 		writeJSON(w, f.Code, map[string]string{"detail": f.detail})

@@ -22,6 +22,7 @@ type job struct {
 	prompts  [][]int
 	streams  []*engine.Stream // n for each prompt, in order
 	cut      int              // events before the stream is cut; 0: never
+	echoed   *echoed          // of "responses"
 }
 
 // choice is what a sequence has yielded.
@@ -231,6 +232,10 @@ func (j *job) orca(w http.ResponseWriter) {
 // gone.
 func (j *job) answerError(w http.ResponseWriter, err error) {
 	if j.r.Context().Err() != nil {
+		return
+	}
+	if j.endpoint == "messages" {
+		writeMessageFailure(w, asFailure(err))
 		return
 	}
 	writeFailure(w, asFailure(err))

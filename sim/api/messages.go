@@ -16,30 +16,70 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 	}
 	p := readSampling(b, "max_tokens")
 	p.stop, p.trimFirst = b.strings("stop_sequences"), true
-	if b.m["messages"] == nil {
-		b.fail("missing", "messages", "Field required", b.m)
+	for _, name := range []string{"model", "messages", "max_tokens"} {
+		if b.m[name] == nil {
+			b.fail("missing", name, "Field required", b.m)
+		}
 	}
-	if b.m["max_tokens"] == nil {
-		b.fail("missing", "max_tokens", "Field required", b.m)
+	if b.has("max_tokens") && p.maxTokens <= 0 && b.failure() == nil {
+		b.fail("value_error", "max_tokens", "Value error, max_tokens must be positive", b.m["max_tokens"])
 	}
-	var turns []tokens.Message
-	if system := content(b.m["system"]); system != "" {
-		turns = append(turns, tokens.Message{Role: "system", Content: system})
-	}
-	turns = append(turns, readMessages(b)...)
+	turns := readTurns(b)
 	j := &job{s: s, r: r, p: p, endpoint: "messages", id: "chatcmpl-" + s.requestID(r, b), model: s.modelName(p.model)}
 	if f := s.prepareChat(b, j, turns); f != nil {
-		if f.Type == "NotFoundError" {
+		if p.kv != nil {
 			s.cfg.Engine.Reject(p.kv)
-			writeJSON(w, f.Code, map[string]any{"type": "error", "error": map[string]string{"type": f.Type, "message": f.Message}})
-			return
 		}
-		s.refuse(w, p, f)
+		writeMessageFailure(w, f)
 		return
 	}
 	s.deliver(w, j, j.streamMessage, func(choices []choice) any {
 		return j.messagesAnswer(choices[0])
 	})
+}
+
+// readTurns reads a conversation with its system prompt.
+func readTurns(b *body) []tokens.Message {
+	var turns []tokens.Message
+	if system := content(b.m["system"]); system != "" {
+		turns = append(turns, tokens.Message{Role: "system", Content: system})
+	}
+	return append(turns, readMessages(b)...)
+}
+
+// writeMessageFailure answers in Anthropic's shape, except for what is wrong
+// with the request's form, which vLLM finds before the endpoint has a say.
+func writeMessageFailure(w http.ResponseWriter, f *failure) {
+	if f.Type == badForm {
+		writeFailure(w, f)
+		return
+	}
+	writeJSON(w, f.Code, map[string]any{"type": "error", "error": map[string]string{"type": f.Type, "message": f.Message}})
+}
+
+// countTokens answers how long a conversation's prompt is.
+func (s *Server) countTokens(w http.ResponseWriter, r *http.Request) {
+	b, f := readBody(r)
+	if f != nil {
+		writeFailure(w, f)
+		return
+	}
+	for _, name := range []string{"model", "messages"} {
+		if b.m[name] == nil {
+			b.fail("missing", name, "Field required", b.m)
+		}
+	}
+	model := b.text("model")
+	turns := readTurns(b)
+	if f = b.failure(); f == nil {
+		f = s.modelError(model)
+	}
+	if f != nil {
+		writeMessageFailure(w, f)
+		return
+	}
+	n := len(tokens.Chat(turns, true))
+	writeJSON(w, http.StatusOK, map[string]any{"input_tokens": n, "context_management": map[string]int{"original_input_tokens": n}})
 }
 
 type messagesResponse struct {
@@ -102,13 +142,17 @@ func (j *job) streamMessage(w http.ResponseWriter) {
 	err := send("message_start", map[string]any{"message": map[string]any{
 		"id": j.id, "type": "message", "role": "assistant", "content": []any{}, "model": j.model, "stop_reason": nil, "stop_sequence": nil, "usage": usage(),
 	}})
-	if err == nil {
-		err = send("content_block_start", map[string]any{"index": 0, "content_block": messagePart{Type: "text"}})
-	}
+	opened := false
 	if err == nil {
 		err = j.outputs(j.r.Context(), func(_ int, o engine.Output) error {
 			if o.Finish == "abort" {
 				return engine.ErrDead
+			}
+			if !opened {
+				opened = true
+				if err := send("content_block_start", map[string]any{"index": 0, "content_block": messagePart{Type: "text"}}); err != nil {
+					return err
+				}
 			}
 			answer.add(o)
 			return send("content_block_delta", map[string]any{"index": 0, "delta": messagePart{"text_delta", o.Text}})
@@ -116,7 +160,10 @@ func (j *job) streamMessage(w http.ResponseWriter) {
 	}
 	if err != nil {
 		j.abort()
-		ev.close(err)
+		ev.closeNamed(err, func(f *failure) error {
+			// vLLM puts the chat's error event through a check that it does not pass.
+			return send("error", map[string]any{"error": map[string]string{"type": "internal_error", "message": f.Message}})
+		})
 		return
 	}
 	reason, sequence := stopReason(answer)

@@ -16,14 +16,75 @@ func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
 	p := readSampling(b, "max_output_tokens")
 	p.trimFirst = true
 	messages := readInput(b)
-	j := &job{s: s, r: r, p: p, endpoint: "responses", id: "resp_" + s.cfg.NewID(16), model: s.modelName(p.model)}
-	if f := s.prepareChat(b, j, messages); f != nil {
+	j := &job{s: s, r: r, p: p, endpoint: "responses", id: b.text("request_id"), model: s.modelName(p.model), echoed: readEchoed(b)}
+	if j.id == "" {
+		j.id = "resp_" + s.cfg.NewID(16)
+	}
+	f = b.failure()
+	if f == nil {
+		f = s.storeError(b)
+	}
+	if f == nil {
+		f = s.prepareChat(b, j, messages)
+	}
+	if f != nil {
 		s.refuse(w, p, f)
 		return
 	}
 	s.deliver(w, j, j.streamResponse, func(choices []choice) any {
 		return j.responsesAnswer(choices[0], "msg_"+s.cfg.NewID(16))
 	})
+}
+
+// storeError refuses what needs responses to be stored, which vLLM does not do
+// unless it is told to, and prompts that somebody else stores.
+func (s *Server) storeError(b *body) *failure {
+	background := b.truth("background")
+	previous := b.text("previous_response_id")
+	known := s.modelError(b.text("model")) == nil
+	switch {
+	case background && b.m["store"] != nil && !b.truth("store"):
+		return withParam("background", "", "background can only be used when `store` is true")
+	case b.has("prompt"):
+		return withParam("prompt", "", "prompt template is not supported")
+	case background && known:
+		f := badRequest("background", "This vLLM engine does not support `store=True` and therefore does not support the background mode. "+
+			"To enable these features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server.")
+		f.Type = "invalid_request_error"
+		return f
+	case previous != "" && known:
+		return unknownResponse(previous)
+	}
+	return nil
+}
+
+func unknownResponse(id string) *failure {
+	param := "response_id"
+	return &failure{Message: "Response with id '" + id + "' not found.", Type: "invalid_request_error", Param: &param, Code: http.StatusNotFound}
+}
+
+// storedResponse answers for one response by its id: none is stored.
+func (s *Server) storedResponse(id string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { writeFailure(w, unknownResponse(id)) }
+}
+
+// echoed is what of a request a response repeats.
+type echoed struct {
+	instructions, metadata, user any
+	parallel                     bool
+	topP                         float64
+	truncation                   string
+}
+
+func readEchoed(b *body) *echoed {
+	e := &echoed{
+		instructions: b.m["instructions"], metadata: b.m["metadata"], user: b.m["user"],
+		parallel: b.m["parallel_tool_calls"] == nil || b.truth("parallel_tool_calls"), topP: b.number("top_p", 1), truncation: "disabled",
+	}
+	if t := b.text("truncation"); t != "" {
+		e.truncation = t
+	}
+	return e
 }
 
 // readInput reads `input`: text or a list of messages, after `instructions`.
@@ -103,9 +164,10 @@ type responsesResponse struct {
 // opening is the response before anything has been generated.
 func (j *job) opening() responsesResponse {
 	return responsesResponse{
-		ID: j.id, Created: j.created, Model: j.model, Object: "response", Output: []any{}, ParallelToolCalls: true,
-		Temperature: j.p.temperature, ToolChoice: "none", Tools: []any{}, TopP: 1, MaxOutputTokens: j.p.maxTokens,
-		ServiceTier: "auto", Status: "in_progress", Truncation: "disabled",
+		ID: j.id, Created: j.created, Model: j.model, Object: "response", Output: []any{}, ParallelToolCalls: j.echoed.parallel,
+		Temperature: j.p.temperature, ToolChoice: "none", Tools: []any{}, TopP: j.echoed.topP, MaxOutputTokens: j.p.maxTokens,
+		ServiceTier: "auto", Status: "in_progress", Truncation: j.echoed.truncation,
+		Instructions: j.echoed.instructions, Metadata: j.echoed.metadata, User: j.echoed.user,
 	}
 }
 

@@ -47,7 +47,7 @@ func (j *job) streamResponse(w http.ResponseWriter) {
 	}
 	if err != nil {
 		j.abort()
-		s.ev.close(err)
+		s.ev.closeNamed(err, nil) // vLLM fails to word its error as an event
 	}
 }
 

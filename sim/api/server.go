@@ -92,6 +92,8 @@ func (s *Server) table() map[string]map[string]http.HandlerFunc {
 		"/v1/completions":      post(s.counted(s.completions)),
 		"/v1/responses":        post(s.counted(s.responses)),
 		"/v1/messages":         post(s.counted(s.messages)),
+
+		"/v1/messages/count_tokens": post(s.counted(s.countTokens)),
 	}
 	if s.cfg.Dev {
 		t["/is_sleeping"] = get(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, map[string]bool{"is_sleeping": false}) })
@@ -121,6 +123,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	methods, ok := s.routes[r.URL.Path]
+	if !ok {
+		methods, ok = s.responseRoute(r.URL.Path)
+	}
 	if bare := strings.TrimSuffix(r.URL.Path, "/"); !ok && s.routes[bare] != nil {
 		h.Set("Location", "http://"+r.Host+bare)
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -140,6 +145,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	handle(rec, r)
+}
+
+// responseRoute finds the routes of one stored response.
+func (s *Server) responseRoute(path string) (map[string]http.HandlerFunc, bool) {
+	id, ok := strings.CutPrefix(path, "/v1/responses/")
+	if !ok || id == "" {
+		return nil, false
+	}
+	if id, ok := strings.CutSuffix(id, "/cancel"); ok && !strings.Contains(id, "/") {
+		return map[string]http.HandlerFunc{"POST": s.storedResponse(id)}, true
+	}
+	return map[string]http.HandlerFunc{"GET": s.storedResponse(id)}, !strings.Contains(id, "/")
 }
 
 // authorized checks the key on the paths that it guards.

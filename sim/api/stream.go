@@ -45,6 +45,17 @@ func (e *events) raw(text string) error {
 	return e.rc.Flush()
 }
 
+// closeNamed ends a stream of named events, which has no end of its own, with
+// what report sends. Without report the connection ends with it.
+func (e *events) closeNamed(err error, report func(*failure) error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	if report == nil || errors.Is(err, errCut) || report(asFailure(err)) != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
 // close ends the stream: with an error event if there was an error, and always
 // with [DONE]. A cut stream ends with neither, and with its connection.
 func (e *events) close(err error) {

@@ -122,7 +122,11 @@ func textOf(a answer) string {
 		chunks = strings.Split(strings.ReplaceAll(a.Body, "data: ", ""), "\n\n")
 	}
 	for _, c := range chunks {
+		if strings.HasPrefix(c, "event: ") {
+			_, c, _ = strings.Cut(c, "\n")
+		}
 		top, _ := parseJSON(c).(map[string]any)
+		out.WriteString(namedText(top))
 		choices, _ := top["choices"].([]any)
 		for _, choice := range choices {
 			ch, _ := choice.(map[string]any)
@@ -135,5 +139,26 @@ func textOf(a answer) string {
 			out.WriteString(s)
 		}
 	}
+	return out.String()
+}
+
+// namedText is what a response or a message says, or one of their events adds.
+func namedText(top map[string]any) string {
+	var out strings.Builder
+	parts, _ := top["content"].([]any)
+	items, _ := top["output"].([]any)
+	for _, item := range items {
+		i, _ := item.(map[string]any)
+		content, _ := i["content"].([]any)
+		parts = append(parts, content...)
+	}
+	parts = append(parts, top["delta"])
+	for _, p := range parts {
+		part, _ := p.(map[string]any)
+		s, _ := part["text"].(string)
+		out.WriteString(s)
+	}
+	s, _ := top["delta"].(string)
+	out.WriteString(s)
 	return out.String()
 }

@@ -77,13 +77,28 @@ func checkRouter(t *testing.T, prefill, decode *server) {
 			require.Equal(t, aggregated.Status, routed.Status, "%v: %s", more, routed.Body)
 			require.GreaterOrEqual(t, routed.Status, 400)
 		}
+		for _, more := range []body{{"temperature": -1}, {"background": true, "store": true}, {"previous_response_id": "resp_nope"}, {"max_output_tokens": "x"}} {
+			routed, aggregated, _ := ask(t, responsesPath, more)
+			require.Equal(t, aggregated.Status, routed.Status, "%v: %s", more, routed.Body)
+			require.GreaterOrEqual(t, routed.Status, 400)
+		}
+		for _, more := range []body{{"temperature": -1}, {"tool_choice": body{"type": "any"}}, {"max_tokens": 0}, {"model": absent}} {
+			routed, aggregated, _ := ask(t, messagesPath, more)
+			require.Equal(t, aggregated.Status, routed.Status, "%v: %s", more, routed.Body)
+			require.GreaterOrEqual(t, routed.Status, 400)
+		}
 	})
 	require.True(t, prefill.alive() && decode.alive(), "nothing that came through the router may end a server")
 }
 
 func pathOf(name string) string {
-	if strings.HasPrefix(name, "completion") {
+	switch kind, _, _ := strings.Cut(name, " "); kind {
+	case "completion":
 		return completionPath
+	case "response":
+		return responsesPath
+	case "message":
+		return messagesPath
 	}
 	return chatPath
 }
@@ -108,6 +123,15 @@ func carried() map[string]body {
 		"completion list of one":  {"prompt": []string{strings.Repeat("one fish ", 20)}},
 		"completion tokens":       {"prompt": ramp(10, 80)},
 		"completion stream usage": {"stream": true, "stream_options": usage},
+		"response":                nil,
+		"response stream":         {"stream": true},
+		"response instructions":   {"instructions": "be brief", "store": true},
+		"response own id":         {"request_id": "resp_mine"},
+		"response hostile params": {"kv_transfer_params": askParams().with(body{"do_remote_prefill": true})},
+		"message":                 nil,
+		"message stream":          {"stream": true},
+		"message system":          {"system": "be brief", "stop_sequences": []string{"no such text"}},
+		"message hostile params":  {"kv_transfer_params": askParams().with(body{"do_remote_prefill": true})},
 	}
 }
 
@@ -129,5 +153,6 @@ func notCarried() map[string]struct {
 		"chat echo":                   {body{"echo": true}, pd.ReasonUnsupportedRequest},
 		"completion prompt logprobs":  {body{"prompt_logprobs": 1}, pd.ReasonUnsupportedRequest},
 		"completion echo and logprob": {body{"echo": true, "logprobs": 1}, pd.ReasonUnsupportedRequest},
+		"response truncation":         {body{"truncation": "auto"}, pd.ReasonUnsupportedRequest},
 	}
 }

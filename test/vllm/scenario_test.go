@@ -83,6 +83,9 @@ func (s *session) completion(more body) body {
 
 // leg1 makes a request one for a prefill.
 func leg1(b body) body {
+	if b["input"] != nil { // /v1/responses
+		return b.with(body{"max_output_tokens": 1, "stream": absent, "kv_transfer_params": askParams()})
+	}
 	return b.with(body{"max_tokens": 1, "stream": absent, "stream_options": absent, "min_tokens": absent, "kv_transfer_params": askParams()})
 }
 

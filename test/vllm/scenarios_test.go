@@ -3,7 +3,7 @@ package vllm
 // scenarios are all exchanges that the simulator is held to.
 func scenarios() []scenario {
 	var out []scenario
-	for _, list := range [][]scenario{chatScenarios(), badChatScenarios(), completionScenarios(), handoffScenarios(), otherScenarios()} {
+	for _, list := range [][]scenario{chatScenarios(), badChatScenarios(), completionScenarios(), handoffScenarios(), otherScenarios(), endpointScenarios()} {
 		out = append(out, list...)
 	}
 	return out
@@ -20,8 +20,13 @@ func onDecode(name, path string, more body) scenario {
 }
 
 func (s *session) defaultBody(path string, more body) body {
-	if path == chatPath {
+	switch path {
+	case chatPath:
 		return s.chat(more)
+	case responsesPath:
+		return s.response(more)
+	case messagesPath:
+		return s.message(more)
 	}
 	return s.completion(more)
 }
