@@ -66,6 +66,23 @@ func TestRealVLLM(t *testing.T) {
 	})
 }
 
+// TestRealVLLM_playsTheTable runs the router before two real prefills and two
+// real decodes, and then ends them.
+func TestRealVLLM_playsTheTable(t *testing.T) {
+	_, command := installed(t)
+	var p, d [2]*server
+	for n := range 2 {
+		p[n], d[n] = startServer(t, command, "prefill"), startServer(t, command, "decode")
+	}
+	for n := range 2 {
+		p[n].waitHealthy(t, startLimit)
+		d[n].waitHealthy(t, startLimit)
+	}
+	warmUp(t, p[1], d[0])
+	warmUp(t, p[1], d[1])
+	checkTable(t, p, d)
+}
+
 // warmUp makes the first handoff of the pair, which takes seconds, and the
 // first sampling with log probabilities, which compiles a kernel.
 func warmUp(t *testing.T, prefill, decode *server) {
