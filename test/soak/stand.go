@@ -121,7 +121,7 @@ func (s *stand) spoil(w http.ResponseWriter, r *http.Request, fault string) {
 	case "no-params":
 		say("application/json", `{"choices":[{"index":0,"text":"a"}],"kv_transfer_params":null}`)
 	case "foreign-params":
-		say("application/json", strings.Replace(s.answer(r), `"remote_request_id":"`, `"remote_request_id":"x`, 1))
+		say("application/json", strings.Replace(s.answer(r), `"remote_request_id":"`, `"remote_request_id":"another","was":"`, 1))
 	case "dead-side-channel":
 		say("application/json", strings.Replace(s.answer(r), `"remote_port":`, `"remote_port":9,"was":`, 1))
 	case "empty-stream":
