@@ -1,150 +1,135 @@
 "use strict";
 
+// Everything that comes from an instance is set as text, never as markup.
+
 const $ = (id) => document.getElementById(id);
 
-// Everything that comes from an instance is set as text, never as markup.
-function cell(text, cls) {
-  const td = document.createElement("td");
-  td.textContent = text;
-  if (cls) td.className = cls;
-  return td;
-}
-
-function shape(name, attributes, text) {
-  const e = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
-  if (text !== undefined) e.textContent = text;
+function element(name, cls, ...children) {
+  const e = document.createElement(name);
+  if (cls) e.className = cls;
+  e.append(...children);
   return e;
 }
 
-const shorten = (s, n) => (s.length > n ? "…" + s.slice(1 - n) : s);
-
-const boxWidth = 260, boxHeight = 46, gap = 14, width = 1000;
-
-// box draws one instance and returns where its flows begin or end.
-function box(svg, i, x, y) {
-  const kind = i.usable ? (x === 0 ? "prefill" : "decode") : "out";
-  svg.append(shape("rect", { x, y, width: boxWidth, height: boxHeight, rx: 8, class: "box " + kind }));
-  svg.append(shape("text", { x: x + 12, y: y + 19 }, shorten(i.id, 32)));
-  const load = x === 0
-    ? i.in_flight_prefills + " in flight, " + Math.round(i.prefill_bytes / 1024) + " KiB to compute"
-    : i.in_flight_decodes + " in flight" + (i.reported_kv_usage === undefined ? "" : ", KV cache " + Math.round(100 * i.reported_kv_usage) + " %");
-  svg.append(shape("text", { x: x + 12, y: y + 36, class: "small" }, i.usable ? load : shorten(i.reason, 38)));
-  return y + boxHeight / 2;
+function text(e, value, cls) {
+  if (e.textContent !== String(value)) e.textContent = value;
+  if (cls !== undefined && e.className !== cls) e.className = cls;
 }
 
-function topology(status) {
-  const svg = $("topology");
-  svg.replaceChildren();
-  const all = status.instances || [];
-  const prefills = all.filter((i) => i.role === "prefill" || i.role === "both");
-  const decodes = all.filter((i) => i.role === "decode" || i.role === "both");
-  const rows = Math.max(prefills.length, decodes.length, 1);
-  const height = rows * (boxHeight + gap) + 30;
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("aria-label", `${prefills.length} prefill and ${decodes.length} decode instances`);
-  const right = width - boxWidth;
-  svg.append(shape("text", { x: 0, y: 14, class: "head" }, "prefill"), shape("text", { x: right, y: 14, class: "head" }, "decode"));
-  const flowsAt = svg.appendChild(shape("g", {}));
-  const place = (list, x) => new Map(list.map((i, n) => [i.id, box(svg, i, x, 26 + n * (boxHeight + gap))]));
-  const from = place(prefills, 0), to = place(decodes, right);
-  const flows = status.flows || [];
-  const most = Math.max(1, ...flows.map((f) => f.count));
-  for (const f of flows) {
-    const y2 = to.get(f.decode);
-    if (y2 === undefined) continue;
-    const stroke = { "stroke-width": 1.5 + 9 * Math.sqrt(f.count / most) };
-    let path;
-    if (f.prefill) {
-      const y1 = from.get(f.prefill);
-      if (y1 === undefined) continue;
-      const mid = width / 2;
-      path = shape("path", { class: "flow", d: `M${boxWidth} ${y1} C${mid} ${y1} ${mid} ${y2} ${right} ${y2}`, ...stroke });
-    } else {
-      path = shape("path", { class: "flow alone", d: `M${right - 70} ${y2 + 14} L${right} ${y2 + 8}`, ...stroke });
-    }
-    path.append(shape("title", {}, `${f.prefill || "alone"} → ${f.decode}: ${f.count}`));
-    flowsAt.append(path);
-  }
+function cells(tr, n) {
+  tr.append(...Array.from({ length: n }, () => element("td")));
+  return tr;
 }
 
 function numbers(status) {
   const flows = status.flows || [];
   const sum = (list) => list.reduce((n, f) => n + f.count, 0);
   const all = sum(flows), handed = sum(flows.filter((f) => f.prefill));
-  const entries = [
-    ["requests a minute", all],
-    ["handed over", all ? Math.round((100 * handed) / all) + " %" : "–"],
+  const age = status.snapshot_age_seconds;
+  sync($("numbers"), [
+    ["requests a minute", all], ["handed over", all ? percent(handed / all) : "–"],
     ["running", status.running], ["waiting", status.waiting],
-    ["local below", status.local_below_bytes + " B"],
-  ];
-  $("numbers").replaceChildren(...entries.map(([k, v]) => {
-    const div = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd");
-    dt.textContent = k;
-    dd.textContent = v;
-    div.append(dt, dd);
-    return div;
-  }));
+    ["local below", status.local_below_bytes < 1024 ? status.local_below_bytes + " B" : (status.local_below_bytes / 1024).toFixed(1).replace(".0", "") + " KiB"],
+    ["instances as of", age < 0 ? "no answer yet" : age === 0 ? "the settings" : Math.round(age) + " s ago"],
+  ], (x) => x[0], (x) => element("div", "", element("dt", "", x[0]), element("dd")), (e, x) => text(e.lastChild, x[1]));
 }
 
 async function call(path, id) {
   const answer = await fetch(`instances/${path}?id=${encodeURIComponent(id)}`, { method: "POST" });
-  if (!answer.ok) alert((await answer.json()).error.message);
-  refresh();
+  $("problem").hidden = answer.ok;
+  if (!answer.ok) text($("problem"), (await answer.json()).error.message);
+  await refresh();
+}
+
+const drainedReason = "drained by an operator";
+
+function stateOf(i) {
+  if (!i.usable) return [i.reason, "bad"];
+  if (i.breaker === "open") return ["kept away from: it failed again and again", "bad"];
+  if (i.breaker === "half_open") return ["is tried again", "warn"];
+  if (i.share < i.weight) return ["starting slowly", "warn"];
+  return ["usable", "ok"];
+}
+
+function newRow() {
+  const tr = cells(element("tr"), 8);
+  const meter = element("meter"), button = element("button");
+  meter.high = 0.9;
+  tr.children[5].append(meter, element("span", "dim"));
+  button.type = "button";
+  button.addEventListener("click", () => {
+    call(tr.dataset.drained ? "undrain" : "drain", tr.dataset.key).catch((e) => lost(e));
+  });
+  tr.children[7].append(button);
+  return tr;
+}
+
+function updateRow(tr, i) {
+  const [id, role, state, flight, waiting, kv, share, act] = tr.children;
+  text(id, shorten(i.id, 46), "id");
+  id.title = i.id + "\n" + i.url;
+  text(role, i.role + (i.model ? " · " + i.model : "") + (i.compat ? " · " + i.compat : ""), "more");
+  text(state, ...stateOf(i));
+  text(flight, i.in_flight_prefills + i.in_flight_decodes, "n");
+  text(waiting, i.reported_waiting === undefined ? "–" : i.reported_waiting, "n more");
+  const [meter, number] = kv.children;
+  kv.className = "kv more";
+  meter.hidden = i.reported_kv_usage === undefined;
+  if (!meter.hidden) meter.value = i.reported_kv_usage;
+  text(number, meter.hidden ? "–" : percent(i.reported_kv_usage));
+  text(share, i.usable ? i.share.toFixed(2) : "–", "n more");
+  const drained = i.reason === drainedReason;
+  tr.dataset.drained = drained ? "yes" : "";
+  text(act.firstChild, drained ? "take back" : "drain");
 }
 
 function instances(status) {
-  $("instances").tBodies[0].replaceChildren(...(status.instances || []).map((i) => {
-    const tr = document.createElement("tr");
-    tr.append(cell(i.id), cell(i.role + (i.model ? " · " + i.model : "")),
-      cell(i.usable ? "usable" : i.reason, i.usable ? "ok" : "bad"),
-      cell(i.breaker.replace("_", " "), i.breaker === "closed" ? "dim" : "bad"),
-      cell(i.in_flight_prefills + i.in_flight_decodes, "n"),
-      cell(i.reported_waiting === undefined ? "–" : i.reported_waiting, "n"));
-    const kv = document.createElement("td");
-    if (i.reported_kv_usage === undefined) kv.textContent = "–";
-    else {
-      const m = document.createElement("meter");
-      Object.assign(m, { value: i.reported_kv_usage, high: 0.9, title: Math.round(100 * i.reported_kv_usage) + " %" });
-      kv.append(m);
-    }
-    const act = document.createElement("td"), b = document.createElement("button");
-    const drained = i.reason === "drained by an operator";
-    b.textContent = drained ? "take back" : "drain";
-    b.addEventListener("click", () => call(drained ? "undrain" : "drain", i.id));
-    act.append(b);
-    tr.append(kv, cell(i.share.toFixed(2), "n"), act);
-    return tr;
-  }));
+  const rank = { prefill: 0, both: 1, decode: 2 };
+  const list = [...(status.instances || [])].sort((a, b) => rank[a.role] - rank[b.role]);
+  $("noinstances").hidden = list.length > 0;
+  sync($("instances").tBodies[0], list, (i) => i.id, newRow, updateRow);
 }
 
 function locals(status) {
-  const list = status.locals || [];
+  const list = (status.locals || []).slice(0, 10);
   $("nolocals").hidden = list.length > 0;
-  $("locals").tBodies[0].replaceChildren(...list.map((l) => {
-    const tr = document.createElement("tr");
-    tr.append(cell(new Date(l.at).toLocaleTimeString()), cell(l.reason.replaceAll("_", " ")), cell(l.decode), cell(l.request_id, "dim"));
-    return tr;
-  }));
+  $("locals").hidden = list.length === 0;
+  sync($("locals").tBodies[0], list, (l) => l.request_id + " " + l.at, () => cells(element("tr"), 4), (tr, l) => {
+    [new Date(l.at).toLocaleTimeString(), l.reason.replaceAll("_", " "), shorten(l.decode, 46), l.request_id].forEach((x, n) => text(tr.children[n], x, ["dim", "", "id", "id dim more"][n]));
+  });
+}
+
+let last; // status
+
+function show(status) {
+  last = status;
+  document.body.classList.remove("lost");
+  text($("message"), status.message, !status.ready ? "bad" : status.disaggregated ? "ok" : "warn");
+  $("source").hidden = !status.source_error;
+  text($("source"), "The list of instances cannot be refreshed: " + (status.source_error || ""));
+  numbers(status);
+  topology(status);
+  instances(status);
+  locals(status);
+}
+
+function lost(e) {
+  document.body.classList.add("lost");
+  text($("message"), "the router does not answer: " + e.message, "bad");
 }
 
 async function refresh() {
-  const message = $("message");
   try {
-    const status = await (await fetch("status")).json();
-    message.textContent = status.message;
-    message.className = status.ready && status.disaggregated ? "ok" : "bad";
-    $("source").hidden = !status.source_error;
-    $("source").textContent = "The list of instances cannot be refreshed: " + (status.source_error || "");
-    numbers(status);
-    topology(status);
-    instances(status);
-    locals(status);
+    show(await (await fetch("status")).json());
   } catch (e) {
-    message.textContent = "the router does not answer: " + e.message;
-    message.className = "bad";
+    lost(e);
   }
 }
 
-refresh();
-setInterval(refresh, 1000);
+async function watch() {
+  if (!document.hidden) await refresh();
+  setTimeout(watch, 1000);
+}
+
+addEventListener("resize", () => last && topology(last));
+watch();
