@@ -12,6 +12,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/admit"
 	"github.com/nomad-vllm/nomad-vllm/router/breaker"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
+	"github.com/nomad-vllm/nomad-vllm/router/trace"
 )
 
 // Source says who is there.
@@ -85,6 +86,8 @@ type Config struct {
 	LocalBelow int
 	// Breaker says when an instance is kept away from; zero is the default.
 	Breaker breaker.Config
+	// Tracer tells how requests went; nil: nobody.
+	Tracer *trace.Tracer
 	// Keys are the clients' keys; none: whoever asks is served. With keys a
 	// client's Authorization is not passed on to the instances.
 	Keys []admit.Key

@@ -143,6 +143,7 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 		}
 		t.out.firstToken = time.Since(t.req.started)
 		t.s.metrics.FirstToken(t.out.path, t.out.firstToken)
+		t.legSpan.Event("first token", time.Now())
 		if took := time.Since(started).Seconds(); t.out.path == pd.PathLocal {
 			t.s.worth.Alone(t.load.Bytes, took)
 		} else {

@@ -58,8 +58,15 @@ func (t *trip) pick(leg string, candidates []*fleet.Instance) (chosen *fleet.Ins
 		return nil, nil
 	}
 	t.s.breakers.Sent(chosen)
+	span := t.span.Leg(leg, chosen.ID, chosen.URL)
+	t.legSpan = span
 	return chosen, func(o breaker.Outcome) {
 		release()
+		failure := ""
+		if o == breaker.Bad {
+			failure = "the instance failed"
+		}
+		span.End(0, failure)
 		if t.s.breakers.Ended(chosen, o) {
 			t.s.logger.Warn("instance is kept away from: it fails again and again", "instance", chosen.ID, "leg", leg)
 		}

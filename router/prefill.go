@@ -182,6 +182,14 @@ func (t *trip) request(i *fleet.Instance, deadline time.Time) *upstream.Request 
 		Method: http.MethodPost, Base: i.URL, Path: string(t.req.endpoint),
 		Header: t.req.header, Body: t.leg.Parts(), Deadline: deadline,
 	}
+	if t.legSpan != nil { // vLLM's spans become its children
+		h := http.Header{}
+		t.legSpan.Inject(h)
+		t.up.Header = bytes.Clone(t.up.Header)
+		for name, values := range h {
+			t.up.Header = upstream.AppendHeader(t.up.Header, name, values[0])
+		}
+	}
 	return &t.up
 }
 

@@ -191,6 +191,9 @@ func (s *Server) appendLegHeader(b []byte, client http.Header, id string) []byte
 		}
 	}
 	for name, values := range client {
+		if s.cfg.Tracer != nil && (name == "Traceparent" || name == "Tracestate") {
+			continue // the legs have spans of their own, below the client's
+		}
 		if !forLegs(name) || slices.Contains(named, name) || name == "Authorization" && (key != "" || s.keys.Required()) {
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
 	"github.com/nomad-vllm/nomad-vllm/router/sse"
+	"github.com/nomad-vllm/nomad-vllm/router/trace"
 	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
@@ -52,6 +53,8 @@ type trip struct {
 	writing  time.Time // when its write deadline was set
 	watch    sse.Watch
 	line     []byte // room for the log's
+	// The request's span and its latest leg's; nil: not traced.
+	span, legSpan *trace.Span
 
 	// Instances that failed this request, by ID.
 	badPrefills, badDecodes []string
@@ -111,6 +114,7 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 
 			watch: sse.Watch{Protocol: protocolOf(ep)},
 		}
+		t.span = s.cfg.Tracer.Request(r.Header, string(ep), t.req.id)
 		s.metrics.Begin()
 		defer t.finish()
 		w.Header()[pd.HeaderRequestID] = t.one(t.req.id)

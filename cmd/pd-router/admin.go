@@ -21,7 +21,7 @@ func startAdmin(ctx context.Context, address string, server *router.Server, logg
 	if address == "" {
 		return func() {}, nil
 	}
-	l, err := front.Listen(ctx, address, false)
+	l, err := front.Listen(ctx, address)
 	if err != nil && address == defaultAdmin {
 		logger.Warn("no admin page: its default address is taken; set -admin", "address", address)
 		return func() {}, nil

@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/nomad-vllm/nomad-vllm/router/admit"
 )
 
 // place is where a setting is in the file: attribute or block.attribute.
@@ -22,6 +24,11 @@ func places() []place {
 	return []place{
 		{"listen", "listen"},
 		{"admin", "admin"},
+		{"takeover", "takeover"},
+		{"tls.cert_file", "tls-cert"},
+		{"tls.key_file", "tls-key"},
+		{"trace.endpoint", "trace-endpoint"},
+		{"trace.sample", "trace-sample"},
 		{"drain_timeout", "drain-timeout"},
 		{"log.level", "log-level"},
 		{"log.json", "log-json"},
@@ -55,16 +62,16 @@ func places() []place {
 	}
 }
 
-// readFile sets from an HCL file what no flag has set. The error has every
-// problem, each with its line and column.
-func readFile(path string, f *flag.FlagSet) error {
+// readFile sets from an HCL file what no flag has set, and returns its keys.
+// The error has every problem, each with its line and column.
+func readFile(path string, f *flag.FlagSet) ([]admit.Key, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("config: %w", err)
+		return nil, fmt.Errorf("config: %w", err)
 	}
 	file, diags := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
 	if diags.HasErrors() {
-		return diagnosed(diags)
+		return nil, diagnosed(diags)
 	}
 	r := reader{flags: f, given: map[string]bool{}}
 	f.Visit(func(x *flag.Flag) { r.given[x.Name] = true })
@@ -73,7 +80,7 @@ func readFile(path string, f *flag.FlagSet) error {
 	for _, b := range body.Blocks {
 		r.block(b)
 	}
-	return diagnosed(r.diags)
+	return r.keys, diagnosed(r.diags)
 }
 
 // diagnosed shows each problem on a line of its own.
@@ -102,6 +109,7 @@ type reader struct {
 	given map[string]bool // flags of the command line
 	diags hcl.Diagnostics
 	seen  []string // blocks
+	keys  []admit.Key
 }
 
 func (r *reader) fail(at hcl.Range, format string, args ...any) {
@@ -109,8 +117,12 @@ func (r *reader) fail(at hcl.Range, format string, args ...any) {
 }
 
 func (r *reader) block(b *hclsyntax.Block) {
+	if b.Type == "key" {
+		r.key(b)
+		return
+	}
 	if !slices.Contains(blocks(), b.Type) {
-		r.fail(b.TypeRange, "%s: no such block; there are %s", b.Type, strings.Join(blocks(), ", "))
+		r.fail(b.TypeRange, "%s: no such block; there are %s, and key \"NAME\"", b.Type, strings.Join(blocks(), ", "))
 		return
 	}
 	switch {

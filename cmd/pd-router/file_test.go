@@ -82,9 +82,9 @@ routes { }
 limits { max_body = undefined }
 `)
 	require.EqualError(t, err, strings.TrimSpace(`
-router.hcl:10,1: routes: no such block; there are breaker, consul, decode, instances, limits, local, log, prefill, upstream
+router.hcl:10,1: routes: no such block; there are breaker, consul, decode, instances, limits, local, log, prefill, tls, trace, upstream, and key "NAME"
 router.hcl:11,21: Variables not allowed: Variables may not be used here
-router.hcl:2,1: lisen: no such setting; there are admin, drain_timeout, listen, no_fallback, slow_start
+router.hcl:2,1: lisen: no such setting; there are admin, drain_timeout, listen, no_fallback, slow_start, takeover
 router.hcl:4,12: prefill.tries = "many": want a value like 3
 router.hcl:5,12: prefill.policy = "best": policy "best": want one of auto, least_loaded, power_of_two, round_robin, session
 router.hcl:6,3: prefill.polcy: no such setting; there are policy, timeout, tries

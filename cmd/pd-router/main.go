@@ -24,6 +24,8 @@ import (
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/router"
+	"github.com/nomad-vllm/nomad-vllm/router/front"
+	"github.com/nomad-vllm/nomad-vllm/router/trace"
 )
 
 // version is the router's version; the build may set it with -ldflags -X.
@@ -65,6 +67,11 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		return exitUsage
 	}
 	set.router.Source, set.router.Logger, set.router.LogFields = source, logger, set.logJSON
+	if set.router.Tracer, err = trace.New(set.trace); err != nil {
+		fmt.Fprintf(stderr, "pd-router: wrong settings:\n%s\n", indent(err))
+		return exitUsage
+	}
+	defer closeTracer(ctx, set.router.Tracer)
 	server, err := router.New(set.router)
 	if err != nil {
 		fmt.Fprintf(stderr, "pd-router: wrong settings:\n%s\n", indent(err))
@@ -77,7 +84,12 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		return exitFailed
 	}
 	defer stopAdmin()
-	listener, err := net.Listen("tcp", set.listen)
+	secure, err := certificate(set, logger)
+	if err != nil {
+		logger.Error("cannot serve TLS", "error", err)
+		return exitFailed
+	}
+	listener, serving, err := takeOver(ctx, set, logger)
 	if err != nil {
 		logger.Error("cannot listen", "address", set.listen, "error", err)
 		return exitFailed
@@ -85,7 +97,40 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 	logger.Info("listening", "address", listener.Addr().String(), "version", version)
 	heap := steadyHeap()
 	defer runtime.KeepAlive(heap)
-	return serve(ctx, release, server, listener, watch, set.drainTimeout, logger)
+	again := func() (settings, error) { return parse(args, getenv, io.Discard) }
+	defer onHangup(func() { set = reload(set, again, server, logger) })()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if set.takeover != "" {
+		stopOffer, err := front.Offer(set.takeover, listener, func() {
+			logger.Info("another router has taken over")
+			stop()
+		})
+		if err != nil {
+			logger.Error("cannot be taken over from", "error", err)
+			return exitFailed
+		}
+		defer stopOffer()
+	}
+	clients := newFront(server.Handler(), secure, logger.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}))
+	return serve(ctx, release, server, clients, listener, serving, watch, set.drainTimeout, logger)
+}
+
+// onHangup calls f at each SIGHUP until stop is called.
+func onHangup(f func()) (stop func()) {
+	hangups, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range hangups {
+			f()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
 }
 
 // newSource is where instances come from, and what must run to keep it fresh.
@@ -106,11 +151,18 @@ func newSource(set settings, logger hclog.Logger) (router.Source, func(context.C
 	return consul, consul.Run, nil
 }
 
+// closeTracer sends what is left of the traces.
+func closeTracer(ctx context.Context, t *trace.Tracer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	_ = t.Close(ctx) // a collector that is away costs spans
+}
+
 // lastWords is how long clients that are cut off have to take in why.
 const lastWords = time.Second
 
 // serve runs the server and the watch until ctx ends, then stops both.
-func serve(ctx context.Context, release func(), server *router.Server, listener net.Listener, watch func(context.Context) error,
+func serve(ctx context.Context, release func(), server *router.Server, clients frontServer, listener net.Listener, serving func(), watch func(context.Context) error,
 	drain time.Duration, logger hclog.Logger) int {
 	// The watch outlives ctx: requests that are being finished may still need another instance.
 	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
@@ -118,9 +170,9 @@ func serve(ctx context.Context, release func(), server *router.Server, listener 
 	go func() { defer close(watched); _ = watch(watchCtx) }()
 	defer func() { stopWatch(); <-watched }()
 
-	front := newFront(server.Handler(), logger.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}))
 	failed := make(chan error, 1)
-	go func() { failed <- front.Serve(listener) }()
+	go func() { failed <- clients.Serve(listener) }()
+	serving()
 	select {
 	case err := <-failed:
 		logger.Error("server stopped", "error", err)
@@ -132,14 +184,14 @@ func serve(ctx context.Context, release func(), server *router.Server, listener 
 	logger.Info("stopping: finishing requests in flight", "drain_timeout", drain)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	if err := front.Shutdown(limit); err != nil {
+	if err := clients.Shutdown(limit); err != nil {
 		logger.Warn("requests were still running at the drain timeout; cutting them off", "drain_timeout", drain)
 		server.CutOff()
-		front.Cancel()
+		clients.Cancel()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		_ = front.Shutdown(last)
-		_ = front.Close()
+		_ = clients.Shutdown(last)
+		_ = clients.Close()
 		return exitFailed
 	}
 	logger.Info("stopped")

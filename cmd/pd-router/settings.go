@@ -16,6 +16,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router"
 	"github.com/nomad-vllm/nomad-vllm/router/admit"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
+	"github.com/nomad-vllm/nomad-vllm/router/trace"
 )
 
 // settings is what the command line and the environment say.
@@ -30,7 +31,13 @@ type settings struct {
 	logLevel     string
 	logJSON      bool
 	version      bool
+	takeover     string
+	certFile     string
+	keyFile      string
+	trace        trace.Config
 	router       router.Config
+	// values are those of all flags, by name: what a reload is compared with.
+	values map[string]string
 }
 
 const usage = `Usage: pd-router [flags]
@@ -53,6 +60,9 @@ Environment:
   PD_ROUTER_UPSTREAM_API_KEY
         as -upstream-api-key, without showing it in the process list.
 
+SIGHUP reads the config file again: keys, limits and the log level change at
+once; for the rest it says what needs a restart.
+
 Exit codes: 0 stopped by a signal with every request finished, 1 could not start
 or cut requests off after -drain-timeout, 2 wrong settings.
 `
@@ -68,6 +78,11 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.SetOutput(io.Discard)
 	f.StringVar(&config, "config", "", "HCL `file` with settings; flags win over it")
 	f.StringVar(&s.listen, "listen", ":8000", "`address` to serve on, host:port")
+	f.StringVar(&s.takeover, "takeover", "", "`path` of a socket by which a router on this host takes over the address of the one before it, which then finishes and exits: not one request fails")
+	f.StringVar(&s.certFile, "tls-cert", "", "`file` with the certificate and its chain, PEM: serve TLS, HTTP/2 too. It is read again when it changes")
+	f.StringVar(&s.keyFile, "tls-key", "", "`file` with the certificate's key, PEM")
+	f.StringVar(&s.trace.Endpoint, "trace-endpoint", "", "`URL` of an OpenTelemetry collector (OTLP over HTTP), http://10.0.0.9:4318 for example; empty: no traces")
+	f.Float64Var(&s.trace.Sample, "trace-sample", 0.01, "`share` of the requests that are traced, of those whose clients have not decided")
 	f.StringVar(&s.admin, "admin", defaultAdmin, "`address` for operators: status page, drain, profiles; empty: none")
 	f.StringVar(&s.consulAddr, "consul-addr", "", "`address` of Consul's HTTP API (default CONSUL_HTTP_ADDR, else 127.0.0.1:8500)")
 	f.Var(&s.services, "consul-service", "`name` that instances register under; may be given several times (default \""+pd.DefaultService+"\")")
@@ -111,15 +126,21 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 		return s, err
 	}
 	if config != "" {
-		if err := readFile(config, f); err != nil {
+		keys, err := readFile(config, f)
+		if err != nil {
 			return s, err
 		}
+		s.router.Keys = keys
 	}
 	if apiKey == "" {
 		apiKey = getenv("PD_ROUTER_UPSTREAM_API_KEY")
 	}
 	s.router.UpstreamAPIKey = router.NewSecret(apiKey)
 	s.router.MaxBody, s.router.LocalBelow = int64(maxBody), int(below)
+	s.trace.Version = version
+	s.values = map[string]string{}
+	f.VisitAll(func(x *flag.Flag) { s.values[x.Name] = x.Value.String() })
+	s.values["upstream-api-key"] = admit.Hash(apiKey) // a change shows, the key does not
 	return s, s.validate(f)
 }
 
@@ -193,6 +214,12 @@ func (s *settings) validate(f *flag.FlagSet) error {
 	}
 	if hclog.LevelFromString(s.logLevel) == hclog.NoLevel {
 		bad("-log-level %q: want trace, debug, info, warn or error", s.logLevel)
+	}
+	if (s.certFile == "") != (s.keyFile == "") {
+		bad("-tls-cert and -tls-key belong together: give both or none")
+	}
+	if _, err := admit.NewKeys(s.router.Keys); err != nil {
+		errs = append(errs, err)
 	}
 	if err := s.router.Validate(); err != nil {
 		errs = append(errs, err)

@@ -7,6 +7,7 @@ listen        = ":8000"          # for clients
 admin         = "127.0.0.1:8001" # for operators, without keys: leave it on loopback
 drain_timeout = "30s"            # to finish what runs at a stop; Nomad's kill_timeout must be longer
 no_fallback   = false            # true: fail what cannot be handed over
+# takeover    = "/run/pd-router/takeover.sock" # the next router gets the address by it
 slow_start    = "30s"            # in which a new instance comes to its full share
 
 log {
@@ -65,3 +66,18 @@ limits {
   max_wait      = "30s"
   instance_wait = "1m"
 }
+
+# TLS for clients, HTTP/2 too; read again when the files change.
+tls {
+  # cert_file = "/etc/pd-router/cert.pem"
+  # key_file  = "/etc/pd-router/key.pem"
+}
+
+# Traces, to an OpenTelemetry collector.
+trace {
+  # endpoint = "http://10.0.0.9:4318"
+  sample = 0.01
+}
+
+# With keys, only who has one is served. sha256: printf %s "$KEY" | sha256sum
+# key "team-a" { sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -20,15 +21,80 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestListen_twoMayShareAnAddress(t *testing.T) {
-	first, err := Listen(t.Context(), "127.0.0.1:0", true)
+func TestTake_nobodyOffers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "router.sock")
+	l, _, err := Take(path)
+	require.NoError(t, err)
+	require.Nil(t, l)
+	stale, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	stale.(*net.UnixListener).SetUnlinkOnClose(false)
+	require.NoError(t, stale.Close())
+	l, _, err = Take(path)
+	require.NoError(t, err, "a dead router's socket is nobody's")
+	require.Nil(t, l)
+}
+
+func TestTake_connectionsThatWaitAreNotLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "router.sock")
+	first, err := Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	taken := make(chan struct{})
+	stop, err := Offer(path, first, func() { close(taken) })
+	require.NoError(t, err)
+	defer stop()
+	var waiting []net.Conn
+	for range 20 {
+		c, err := net.Dial("tcp", first.Addr().String())
+		require.NoError(t, err)
+		waiting = append(waiting, c)
+	}
+	second, served, err := Take(path)
+	require.NoError(t, err)
+	require.Equal(t, first.Addr().String(), second.Addr().String())
+	stopSecond, err := Offer(path, second, func() {})
+	require.NoError(t, err, "and is offered on")
+	defer stopSecond()
+	require.NoError(t, served())
+	<-taken
+	require.NoError(t, first.Close())
+	for _, c := range waiting {
+		got, err := second.Accept()
+		require.NoError(t, err)
+		require.NoError(t, got.Close())
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF, "accepted and closed, not reset")
+		c.Close()
+	}
+	require.NoError(t, second.Close())
+}
+
+func TestTake_oneThatDoesNotServeLeavesTheFirstInPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "router.sock")
+	first, err := Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	defer first.Close()
-	second, err := Listen(t.Context(), first.Addr().String(), true)
+	taken := make(chan struct{}, 1)
+	stop, err := Offer(path, first, func() { taken <- struct{}{} })
 	require.NoError(t, err)
+	defer stop()
+	conn, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close()) // it died before it served
+	second, served, err := Take(path)
+	require.NoError(t, err)
+	require.Empty(t, taken)
+	require.NoError(t, served())
+	<-taken
 	require.NoError(t, second.Close())
-	_, err = Listen(t.Context(), first.Addr().String(), false)
-	require.ErrorContains(t, err, "listen on "+first.Addr().String())
+}
+
+func TestListen_namesTheAddress(t *testing.T) {
+	l, err := Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = Listen(t.Context(), l.Addr().String())
+	require.ErrorContains(t, err, "listen on "+l.Addr().String())
 }
 
 // pair writes a self-signed certificate of that name.
@@ -82,7 +148,7 @@ func TestCertificate_servesHTTP2(t *testing.T) {
 	certFile, keyFile := pair(t, t.TempDir(), "localhost", time.Now().Add(time.Hour))
 	c, err := LoadCertificate(certFile, keyFile, hclog.NewNullLogger())
 	require.NoError(t, err)
-	l, err := Listen(t.Context(), "127.0.0.1:0", false)
+	l, err := Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	server := &http.Server{TLSConfig: c.TLS(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.Proto)) })}
 	defer server.Close()

@@ -125,7 +125,7 @@ func (c *conn) fill(first bool) error {
 	now := time.Now()
 	if first {
 		c.headBy = time.Time{}
-		if c.state.CompareAndSwap(active, idle); c.s.stopping.Load() && c.fresh.Load() == nil {
+		if c.state.CompareAndSwap(active, idle); c.s.stopping.Load() && !c.s.patient.Load() && c.fresh.Load() == nil {
 			return io.EOF
 		}
 		if err := c.readBy(now, c.s.IdleTimeout); err != nil {

@@ -493,3 +493,32 @@ func TestServe_afterCloseReturnsAtOnce(t *testing.T) {
 	_, err = l.Accept()
 	require.ErrorIs(t, err, net.ErrClosed)
 }
+
+func TestShutdown_requestOnAnIdleConnectionIsStillAnswered(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }), IdleGrace: 300 * time.Millisecond}
+	go func() { _ = s.Serve(l) }()
+	conns := make([]net.Conn, 2)
+	ask := func(c net.Conn) *http.Response {
+		_, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		return resp
+	}
+	for n := range conns {
+		conns[n], err = net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		defer conns[n].Close()
+		require.False(t, ask(conns[n]).Close)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(t.Context()) }()
+	require.Eventually(t, s.stopping.Load, 5*time.Second, time.Millisecond)
+	require.True(t, ask(conns[0]).Close, "and is told that the connection ends")
+	_, err = conns[1].Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "after the grace")
+	require.NoError(t, <-done)
+}

@@ -20,6 +20,10 @@ type Server struct {
 	ReadHeaderTimeout time.Duration
 	// IdleTimeout bounds the wait for a request. Zero: no bound.
 	IdleTimeout time.Duration
+	// IdleGrace is how long idle connections stay open while the server stops: a
+	// request that is on its way over one gets its answer, and with it that the
+	// connection ends. Zero: they are closed at once, and such a request is lost.
+	IdleGrace time.Duration
 	// MaxHeaderBytes bounds a request's head, default 64 KiB.
 	MaxHeaderBytes int
 	// ErrorLog gets handlers' panics; nil for none.
@@ -33,6 +37,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	stopping  atomic.Bool
+	patient   atomic.Bool // stopping, and idle connections still have their grace
 	listeners map[net.Listener]bool
 	conns     map[*conn]bool
 	empty     chan struct{} // closed when stopping and the last connection is gone
@@ -94,7 +99,7 @@ func (s *Server) take(nc net.Conn) {
 	}
 	c := newConn(s, nc)
 	s.mu.Lock()
-	if s.stopping.Load() {
+	if s.stopping.Load() && !s.patient.Load() {
 		s.mu.Unlock()
 		_ = nc.Close()
 		return
@@ -116,7 +121,7 @@ func (s *Server) drop(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if s.stopping.Load() && len(s.conns) == 0 {
+	if s.stopping.Load() && !s.patient.Load() && len(s.conns) == 0 {
 		s.setEmpty()
 	}
 }
@@ -130,15 +135,20 @@ func (s *Server) setEmpty() {
 	}
 }
 
-// Shutdown accepts nothing more, closes idle connections, and waits until the
-// others have had their answers, or ctx ends. A connection that was accepted a
+// Shutdown accepts nothing more, closes idle connections after their grace, and
+// waits until the others have had their answers, or ctx ends. A connection that was accepted a
 // moment ago has its first request on the way, and is given the time.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.patient.Store(s.IdleGrace > 0)
 	s.stop()
+	began := time.Now()
 	tick := time.NewTicker(freshTime / 10)
 	defer tick.Stop()
 	for {
-		s.each((*conn).closeIfIdle)
+		if time.Since(began) >= s.IdleGrace {
+			s.impatient()
+			s.each((*conn).closeIfIdle)
+		}
 		select {
 		case <-s.empty:
 			s.watch.close()
@@ -157,6 +167,7 @@ const freshTime = 500 * time.Millisecond
 // Close drops every connection.
 func (s *Server) Close() error {
 	s.stop()
+	s.impatient()
 	s.each(func(c *conn) { _ = c.nc.Close() })
 	s.watch.close()
 	return nil
@@ -185,7 +196,16 @@ func (s *Server) stop() {
 	for l := range s.listeners {
 		_ = l.Close()
 	}
-	if len(s.conns) == 0 {
+	if len(s.conns) == 0 && !s.patient.Load() {
+		s.setEmpty()
+	}
+}
+
+// impatient ends the grace of idle connections.
+func (s *Server) impatient() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.patient.CompareAndSwap(true, false) && len(s.conns) == 0 {
 		s.setEmpty()
 	}
 }
