@@ -119,7 +119,13 @@ func (t *trip) legOne(ctx context.Context, p *fleet.Instance, decodes []*fleet.I
 	switch {
 	case resp.Status == http.StatusOK:
 		t.s.metrics.Leg(metrics.LegPrefill, t.out.prefillTook)
-		return t.take(p, answer.B, resp.Connected, decodes)
+		decodes, err := t.take(p, answer.B, resp.Connected, decodes)
+		if e, ok := errors.AsType[*handoff.RefusedError](err); ok && e.Why == handoff.RefusedEngine {
+			// A proxy before the instance may keep the connection while a new
+			// engine starts behind it. A fresh connection's word is taken.
+			resp.Discard()
+		}
+		return decodes, err
 	case clientsFault(resp.Status):
 		return nil, &answered{code: resp.Status, header: resp.Header, body: bytes.Clone(answer.B)}
 	}

@@ -204,6 +204,9 @@ func (r *Response) ended(err error) error {
 	return io.ErrUnexpectedEOF
 }
 
+// Discard has Close drop the connection, whatever state it is in.
+func (r *Response) Discard() { r.keep = false }
+
 // SetDeadline replaces the request's Deadline for what is still to come of the
 // body; zero: none.
 func (r *Response) SetDeadline(t time.Time) error { return r.cn.setDeadline(t) }
