@@ -54,8 +54,8 @@ func TestTask_livesLeaveNothing(t *testing.T) {
 	wg.Wait()
 	took := time.Since(begin)
 	require.Len(t, allocs, lives)
+	require.Eventually(t, func() bool { return len(processesOf(t, allocs...)) == 0 }, soon, often, "%v", processesOf(t, allocs...))
 	for _, alloc := range allocs {
-		require.Eventually(t, func() bool { return len(processesOf(t, alloc)) == 0 }, soon, often, "%v", processesOf(t, alloc))
 		require.Empty(t, cgroupsOf(alloc))
 	}
 	require.Empty(t, stateFiles(t, s.cfg, s.task))

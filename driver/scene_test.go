@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -161,9 +162,9 @@ func (s *scene) leavesNothing() {
 	}
 }
 
-// processesOf finds what belongs to an allocation's tasks: by the marker in
-// its environment, and the supervisor by its command line.
-func processesOf(t *testing.T, alloc string) (found []string) {
+// processesOf finds what belongs to allocations' tasks: by the marker in
+// their environment, and the supervisors by their command lines.
+func processesOf(t *testing.T, allocs ...string) (found []string) {
 	all, err := shim.Processes()
 	require.NoError(t, err)
 	for _, p := range all {
@@ -173,7 +174,9 @@ func processesOf(t *testing.T, alloc string) (found []string) {
 		if bytes.Contains(env, []byte("TEST_ENGINE=bystander")) || p.State == 'Z' {
 			continue
 		}
-		if bytes.Contains(env, []byte(shim.EnvMarker+"="+alloc)) || bytes.Contains(args, []byte("\x00"+alloc+"/")) {
+		if slices.ContainsFunc(allocs, func(alloc string) bool {
+			return bytes.Contains(env, []byte(shim.EnvMarker+"="+alloc)) || bytes.Contains(args, []byte("\x00"+alloc+"/"))
+		}) {
 			found = append(found, fmt.Sprintf("%d %s", p.PID, bytes.ReplaceAll(args, []byte{0}, []byte{' '})))
 		}
 	}
