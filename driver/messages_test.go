@@ -34,7 +34,7 @@ const (
 // no other message has stands in a string of a test file. One around another
 // error that gives no advice only says where that one comes from.
 func TestMessages_eachIsQuotedByATest(t *testing.T) {
-	formats, quoted := messages(t, ".", "shim", "cgroup")
+	formats, quoted := messages(t, ".", "shim", "cgroup", "telemetry", "../vllm")
 	excused := onlyTheSystem()
 	for f, where := range formats {
 		if strings.Contains(f, "%w") && !strings.Contains(f, ";") {

@@ -63,11 +63,11 @@ func (v LMCacheVersion) CheckKeys(keys []string) error {
 		if v.Reads(k) {
 			continue
 		}
+		mend := "remove it"
 		if other := v.instead(k); other != "" {
-			errs = append(errs, fmt.Errorf("LMCache %s ignores the key %s; write %s", v, k, other))
-		} else {
-			errs = append(errs, fmt.Errorf("LMCache %s ignores the key %s; remove it", v, k))
+			mend = "write " + other
 		}
+		errs = append(errs, fmt.Errorf("LMCache %s ignores the key %s; %s", v, k, mend))
 	}
 	return errors.Join(errs...)
 }
