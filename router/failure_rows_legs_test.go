@@ -119,6 +119,7 @@ func unregistered(i *fleet.Instance) { i.Meta.SideChannelPort = 0 }
 func half(w http.ResponseWriter, answer string) {
 	w.Header().Set("Content-Length", fmt.Sprint(len(answer)))
 	_, _ = io.WriteString(w, answer[:len(answer)/2])
+	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)
 }
 

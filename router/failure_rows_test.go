@@ -160,6 +160,8 @@ func (r legRow) play(t *testing.T, s *suite) *rig {
 	if r.leases >= 0 {
 		require.Eventually(t, func() bool { return total(g.p, (*stand).leases) == r.leases }, waitFor, tick, "leases that stand")
 	}
+	require.Eventually(t, func() bool { return g.metric("pd_router_requests_in_flight") == 0 }, waitFor, tick)
+	require.Equal(t, 1.0, g.sum("pd_router_requests_total", nil), "a client that asks again would hide what the router did not do")
 	return g.rig
 }
 
