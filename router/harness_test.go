@@ -27,11 +27,17 @@ import (
 // source is a fleet that tests change.
 type source struct {
 	view atomic.Pointer[fleet.Snapshot]
-	err  error
+	err  atomic.Pointer[error] // set while the router looks
 }
 
 func (s *source) Snapshot() *fleet.Snapshot { return s.view.Load() }
-func (s *source) LastError() error          { return s.err }
+
+func (s *source) LastError() error {
+	if err := s.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 func (s *source) set(instances ...*fleet.Instance) {
 	s.view.Store(fleet.NewSnapshot(instances, time.Now()))

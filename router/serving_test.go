@@ -27,7 +27,8 @@ func serves(model string) func(*fleet.Instance) {
 
 func TestNoInstance_saysWhatIsMissing(t *testing.T) {
 	r := newRig(t)
-	r.source.err = errors.New("consul: connection refused")
+	refused := errors.New("consul: connection refused")
+	r.source.err.Store(&refused)
 	got := r.post(chatPath, `{"model":"m"}`)
 	require.Equal(t, "2", got.Header.Get("Retry-After"))
 	require.Contains(t, got.apiError(t, 503).Message, "consul: connection refused")
