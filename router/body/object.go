@@ -2,6 +2,8 @@ package body
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 )
@@ -80,15 +82,51 @@ func unquote(quoted []byte) (s string) {
 }
 
 // Text is the value of a JSON string that was part of a parsed document; false
-// if it is no string.
+// if it is no string, or has half of a surrogate pair. Python keeps that half,
+// Go reads U+FFFD, so to decide by either would be to take one text for another.
 func Text(raw json.RawMessage) (string, bool) {
 	switch {
 	case len(raw) < 2 || raw[0] != '"':
 		return "", false
-	case bytes.IndexByte(raw, '\\') >= 0:
-		return unquote(raw), true
+	case bytes.IndexByte(raw, '\\') < 0:
+		return string(raw[1 : len(raw)-1]), true
+	case halfPair(raw):
+		return "", false
 	}
-	return string(raw[1 : len(raw)-1]), true
+	return unquote(raw), true
+}
+
+// halfPair reports whether a checked string escapes a surrogate without its
+// other half.
+func halfPair(quoted []byte) bool {
+	high := false // the last thing was the first half of a pair
+	for i := 0; i < len(quoted); i++ {
+		var unit uint16 // 0 for what is no \u
+		if quoted[i] == '\\' {
+			if i++; quoted[i] == 'u' {
+				var two [2]byte
+				_, _ = hex.Decode(two[:], quoted[i+1:i+5]) // the scanner has seen four digits
+				unit, i = binary.BigEndian.Uint16(two[:]), i+4
+			}
+		}
+		low := unit >= 0xdc00 && unit <= 0xdfff
+		if low != high {
+			return true
+		}
+		high = unit >= 0xd800 && unit <= 0xdbff
+	}
+	return false // the closing quote ends a first half
+}
+
+// Repeats reports whether several members have that name.
+func (o *Object) Repeats(key string) bool {
+	n := 0
+	for i := range o.members {
+		if string(o.key(&o.members[i])) == key {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // key is what the reader on the other side will compare.

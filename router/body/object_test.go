@@ -186,3 +186,28 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// Python's int() refuses more digits, after a leg could have been served.
+func TestParse_refusesWholeNumbersThatPythonRefuses(t *testing.T) {
+	digits := strings.Repeat("7", maxDigits)
+	for _, ok := range []string{digits, "-" + digits, "7" + digits + ".0", "7" + digits + "e1", "7" + digits + "E1", "0." + digits + "7"} {
+		_, err := Parse([]byte(`{"a":` + ok + `}`))
+		require.NoError(t, err)
+	}
+	for _, bad := range []string{"7" + digits, "-7" + digits} {
+		_, err := Parse([]byte(`{"a":[` + bad + `]}`))
+		require.ErrorContains(t, err, "more than 4300 digits")
+	}
+}
+
+// Python and Go read half of a surrogate pair as different texts.
+func TestText_refusesHalfPairs(t *testing.T) {
+	for _, ok := range []string{`""`, `"é"`, `"\u0041\n"`, `"\ud83d\ude00"`, `"\\ud800"`, `"\ufffd"`, `"\uD83D\uDE00\uD83D\uDE00"`} {
+		_, isText := Text([]byte(ok))
+		require.True(t, isText, ok)
+	}
+	for _, bad := range []string{`1`, `null`, `"\ud800"`, `"\udc00"`, `"a\ud800x"`, `"\udc00\ud800"`, `"\ud800\ud800\udc00"`, `"\ud800\\udc00"`, `"\ud83d\ude00\ude00"`} {
+		_, isText := Text([]byte(bad))
+		require.False(t, isText, bad)
+	}
+}

@@ -11,6 +11,11 @@ import (
 // 1000, by default; what we accept it must be able to read.
 const maxDepth = 500
 
+// maxDigits is the most digits of a whole number that Python reads, by default.
+// vLLM answers 400 to more; where the number would be edited away for one leg,
+// the other would be the first to say so.
+const maxDigits = 4300
+
 // SyntaxError is why a document is not accepted. It never quotes the document,
 // which holds the prompt.
 type SyntaxError struct {
@@ -208,10 +213,14 @@ func (s *scanner) number() error {
 	if s.peek() == '-' {
 		s.i++
 	}
+	first := s.i
 	if s.peek() == '0' {
 		s.i++
 	} else if !s.digits() {
 		return s.fail("want a digit")
+	}
+	if c := s.peek(); s.i-first > maxDigits && c != '.' && c != 'e' && c != 'E' {
+		return s.fail(fmt.Sprintf("whole number of more than %d digits", maxDigits))
 	}
 	if s.peek() == '.' {
 		s.i++

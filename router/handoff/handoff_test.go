@@ -56,7 +56,7 @@ func TestParams_refusesWhatKillsADecode(t *testing.T) {
 	for _, bad := range []string{
 		`null`, `{}`, `[]`, `"x"`, `true`,
 		replace(good, `"do_remote_prefill":true`, `"do_remote_prefill":false`), replace(good, `"do_remote_decode":false`, `"do_remote_decode":true`),
-		replace(good, `"e"`, `""`), replace(good, `"e"`, `null`), replace(good, `"h"`, `null`), replace(good, `"r"`, `null`), replace(good, `:1}`, `:0}`), replace(good, `:1}`, `:70000}`),
+		replace(good, `"e"`, `""`), replace(good, `"e"`, `null`), replace(good, `"h"`, `null`), replace(good, `"r"`, `null`), replace(good, `"e"`, `"\ud800"`), replace(good, `:1}`, `:0}`), replace(good, `:1}`, `:70000}`),
 		replace(good, `:1}`, `:"1"}`), replace(good, `[[1]]`, `null`), replace(good, `[[1]]`, `"x"`),
 		replace(good, `[[1]]`, `[[1],2]`), replace(good, `[[1]]`, `[1,[2]]`), replace(good, `[[1]]`, `[[[1]]]`), replace(good, `[[1]]`, `[["1"]]`), replace(good, `[[1]]`, `[[-1]]`),
 		replace(good, `[[1]]`, `[[1.5]]`), replace(good, `[[1]]`, `[[null]]`), replace(good, `[[1]]`, `{"a":1}`), replace(good, `[[1]]`, `[[1]],"tp_size":"1"`), replace(good, `[[1]]`, `[[1]],"tp_size":0`),
@@ -76,15 +76,17 @@ func read(answer string) (Given, error) {
 
 func TestClean_removesWhatSteersTransfers(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"a":1}`:                                                   `{"a":1}`,
-		`{"kv_transfer_params":{},"a":1}`:                           `{"a":1}`,
-		`{"a":1,"ec_transfer_params":null}`:                         `{"a":1}`,
-		`{"kv\u005ftransfer_params":1,"a":1}`:                       `{"a":1}`,
-		`{"vllm_xargs":{"kv_transfer_params":"x"},"a":1}`:           `{"vllm_xargs":{},"a":1}`,
-		`{"vllm_xargs":{"x":{"kv_transfer_params":1}},"a":1}`:       `{"vllm_xargs":{"x":{"kv_transfer_params":1}},"a":1}`,
-		`{"messages":[{"content":"kv_transfer_params"}]}`:           `{"messages":[{"content":"kv_transfer_params"}]}`,
-		`{"vllm_xargs":null,"kv_transfer_params":1}`:                `{"vllm_xargs":null}`,
-		`{"vllm_xargs":{"a":1,"ec_transfer_p\u0061rams":2,"b":3} }`: `{"vllm_xargs":{"a":1,"b":3} }`,
+		`{"a":1}`:                                                      `{"a":1}`,
+		`{"kv_transfer_params":{},"a":1}`:                              `{"a":1}`,
+		`{"a":1,"ec_transfer_params":null}`:                            `{"a":1}`,
+		`{"kv\u005ftransfer_params":1,"a":1}`:                          `{"a":1}`,
+		`{"vllm_xargs":{"kv_transfer_params":"x"},"a":1}`:              `{"vllm_xargs":{},"a":1}`,
+		`{"vllm_xargs":{"x":{"kv_transfer_params":1}},"a":1}`:          `{"vllm_xargs":{"x":{"kv_transfer_params":1}},"a":1}`,
+		`{"messages":[{"content":"kv_transfer_params"}]}`:              `{"messages":[{"content":"kv_transfer_params"}]}`,
+		`{"vllm_xargs":{"kv_transfer_params":1},"vllm_xargs":{"b":2}}`: `{"vllm_xargs":{"b":2}}`,
+		`{"vllm_xargs":{"kv_transfer_params":1},"vllm_xargs":null}`:    `{"vllm_xargs":null}`,
+		`{"vllm_xargs":null,"kv_transfer_params":1}`:                   `{"vllm_xargs":null}`,
+		`{"vllm_xargs":{"a":1,"ec_transfer_p\u0061rams":2,"b":3} }`:    `{"vllm_xargs":{"a":1,"b":3} }`,
 	} {
 		o, err := Clean(parse(t, in))
 		require.NoError(t, err)

@@ -1,7 +1,6 @@
 package handoff
 
 import (
-	"bytes"
 	"encoding/json"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
@@ -13,22 +12,35 @@ import (
 func transferKeys() []string { return []string{keyParams, "ec_transfer_params"} }
 
 // Clean removes from a client's request everything that steers transfers, at
-// the top level and in vllm_xargs, which vLLM merges into the same place.
+// the top level and in vllm_xargs, which vLLM merges into the same place. Of
+// several vllm_xargs the last stays, so that no reader finds in the others what
+// was removed from that.
 func Clean(o *body.Object) (*body.Object, error) {
 	edits := deletions(o)
-	if raw := o.Get(keyXArgs); bytes.HasPrefix(raw, []byte("{")) {
-		x, err := body.Parse(raw)
+	if raw := o.Get(keyXArgs); raw != nil {
+		clean, err := cleanXArgs(raw)
 		if err != nil {
 			return nil, err
 		}
-		if inner := deletions(x); len(inner) > 0 {
-			edits = append(edits, body.Edit{Key: keyXArgs, Value: x.Apply(inner...)})
+		if len(clean) != len(raw) || o.Repeats(keyXArgs) {
+			edits = append(edits, body.Edit{Key: keyXArgs, Value: clean})
 		}
 	}
 	if len(edits) == 0 {
 		return o, nil
 	}
 	return body.Parse(o.Apply(edits...))
+}
+
+func cleanXArgs(raw json.RawMessage) (json.RawMessage, error) {
+	if raw[0] != '{' {
+		return raw, nil // vLLM's to refuse
+	}
+	x, err := body.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	return x.Apply(deletions(x)...), nil
 }
 
 // Prompt is what of a request vLLM computes, in the order in which it comes

@@ -1,0 +1,59 @@
+package judge
+
+import (
+	"bufio"
+	"encoding/binary"
+	"io"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// python is a judge's process. One goroutine uses it.
+type python struct {
+	in  *bufio.Writer
+	out *bufio.Reader
+	end func() error // closes its stdin and waits
+}
+
+// startPython starts a judge that ends with the test.
+func startPython(tb testing.TB) *python {
+	tb.Helper()
+	path, err := exec.LookPath("python3")
+	require.NoError(tb, err, "python3 judges what vLLM reads; install it (any version from 3.11, no packages)")
+	cmd := exec.Command(path, "-I", "testdata/judge.py")
+	cmd.Stderr = tb.Output()
+	stdin, err := cmd.StdinPipe()
+	require.NoError(tb, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(tb, err)
+	require.NoError(tb, cmd.Start())
+	p := &python{in: bufio.NewWriter(stdin), out: bufio.NewReader(stdout)}
+	p.end = func() error {
+		_ = stdin.Close() // it is gone already if the test failed for that
+		return cmd.Wait()
+	}
+	tb.Cleanup(func() { require.NoError(tb, p.end(), "the judge's own end") })
+	return p
+}
+
+// judge is what the judge says of a case, "" if there is no difference.
+func (p *python) judge(tb testing.TB, fields ...[]byte) string {
+	tb.Helper()
+	require.NoError(tb, p.in.WriteByte(byte(len(fields))))
+	for _, f := range fields {
+		var size [4]byte
+		binary.BigEndian.PutUint32(size[:], uint32(len(f)))
+		_, _ = p.in.Write(size[:]) // the first error stays, for Flush
+		_, _ = p.in.Write(f)
+	}
+	require.NoError(tb, p.in.Flush(), "tell the judge")
+	var head [5]byte // the number of fields, which is one, and its length
+	_, err := io.ReadFull(p.out, head[:])
+	require.NoError(tb, err, "hear the judge; what it said is above")
+	said := make([]byte, binary.BigEndian.Uint32(head[1:]))
+	_, err = io.ReadFull(p.out, said)
+	require.NoError(tb, err)
+	return string(said)
+}
