@@ -6,50 +6,41 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 )
 
-// What a fuzzer's bytes are: a document as it is, or choices by which a
-// grammar writes one.
-const (
-	chatRaw byte = iota
-	completionsRaw
-	answerRaw
-	chatGrammar
-	completionsGrammar
-	answerGrammar
-	kinds
-)
-
 // FuzzPython holds the router's reading and writing of JSON against Python's.
+// kind says which endpoint a document is for, or that it is a prefill's
+// answer, and whether data is the document itself, or choices by which a
+// grammar writes one.
 func FuzzPython(f *testing.F) {
-	for _, s := range requests {
-		f.Add(chatRaw, []byte(s))
-		f.Add(completionsRaw, []byte(s))
+	endpoints := handoff.Endpoints()
+	n := byte(len(endpoints))
+	for kind := range n {
+		seed(f, kind, requests...)
 	}
-	for _, s := range answers {
-		f.Add(answerRaw, []byte(s))
-	}
-	for _, s := range choices {
-		f.Add(chatGrammar, []byte(s))
-		f.Add(completionsGrammar, []byte(s))
-		f.Add(answerGrammar, []byte(s))
+	seed(f, n, answers...)
+	for kind := range n + 1 {
+		seed(f, n+1+kind, choices...)
 	}
 	j := newJudged(f)
 	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
-		kind %= kinds
-		doc := data
-		if kind >= chatGrammar {
-			doc = write(kind, data)
+		kind %= 2 * (n + 1)
+		subject, doc := kind%(n+1), data
+		if kind > n {
+			doc = write(subject == n, data)
 		}
 		var difference string
-		switch kind {
-		case answerRaw, answerGrammar:
+		if subject == n {
 			difference = j.answer(t, doc)
-		case completionsRaw, completionsGrammar:
-			difference = j.request(t, handoff.Completions, doc)
-		default:
-			difference = j.request(t, handoff.Chat, doc)
+		} else {
+			difference = j.request(t, endpoints[subject], doc)
 		}
 		if difference != "" {
 			t.Fatalf("%s\nin %.2000q", difference, doc)
 		}
 	})
+}
+
+func seed(f *testing.F, kind byte, data ...string) {
+	for _, s := range data {
+		f.Add(kind, []byte(s))
+	}
 }

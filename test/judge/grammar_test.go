@@ -16,11 +16,11 @@ type grammar struct {
 	depth   int
 }
 
-// write writes a document of a kind.
-func write(kind byte, choices []byte) []byte {
+// write writes a request, or a prefill's answer.
+func write(answer bool, choices []byte) []byte {
 	g := &grammar{choices: choices}
 	g.space()
-	if kind == answerGrammar {
+	if answer {
 		g.object(answerKeys, answerValues)
 	} else {
 		g.object(requestKeys, requestValues)

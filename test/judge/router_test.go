@@ -13,6 +13,9 @@ import (
 // given is what a prefill hands over; it must come out of leg 2 as it is.
 const given = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[17,18]],"remote_engine_id":"06629847","remote_request_id":"chatcmpl-1","remote_host":"127.0.0.1","remote_port":15600,"tp_size":1,"new":9007199254740993}`
 
+// requestID is leg 1's X-Request-Id.
+const requestID = "r-1"
+
 // judged is the router's part that reads and writes JSON, with the memory that
 // it keeps between requests, and the judge of it.
 type judged struct {
@@ -31,7 +34,7 @@ func newJudged(tb testing.TB) *judged {
 func (j *judged) request(tb testing.TB, ep handoff.Endpoint, raw []byte) string {
 	tb.Helper()
 	refused := func() string {
-		return j.python.judge(tb, []byte("request"), []byte(ep), []byte("refused"), raw, nil, nil, nil, nil)
+		return j.python.judge(tb, []byte("request"), []byte(ep), []byte("refused"), raw, nil, nil, nil, nil, nil)
 	}
 	if j.object.Reset(raw) != nil {
 		return refused()
@@ -51,11 +54,11 @@ func (j *judged) request(tb testing.TB, ep handoff.Endpoint, raw []byte) string 
 	if handoff.Unsupported(ep, clean) != pd.ReasonNone {
 		verdict = "local"
 	}
-	j.nixl.PrefillBody(&j.leg, ep, clean)
+	j.nixl.PrefillBody(&j.leg, ep, clean, requestID)
 	one := j.leg.Bytes()
 	j.nixl.DecodeBody(&j.leg, clean, json.RawMessage(given))
 	two := j.leg.Bytes()
-	return j.python.judge(tb, []byte("request"), []byte(ep), []byte(verdict), raw, one, two, []byte(given), []byte(model))
+	return j.python.judge(tb, []byte("request"), []byte(ep), []byte(verdict), raw, one, two, []byte(given), []byte(model), []byte(requestID))
 }
 
 // answer says what is wrong with how the router takes a prefill's answer.

@@ -33,6 +33,7 @@ var (
 		"model", "kv_transfer_params", "ec_transfer_params", "vllm_xargs", "stream", "max_tokens", "max_completion_tokens", "stream_options",
 		"min_tokens", "min_completion_tokens", "messages", "prompt", "n", "best_of", "use_beam_search", "echo", "prompt_logprobs", "prompt_embeds",
 		"tool_choice", "truncate_prompt_tokens", "temperature", "seed", "", "a", "cache_salt", "kv_transfer_params\\u0000", "request_id",
+		"store", "max_output_tokens", "background", "previous_response_id", "truncation", "tools", "input", "type",
 	}
 
 	requestValues = []string{
@@ -41,6 +42,8 @@ var (
 		`{"include_usage":true}`, `["a","b"]`, `[1,2]`, `[[1],[2]]`, `["a"]`, `"auto"`, `"none"`, `"required"`, `"\u0061uto"`, "2", "1.0", "-1", "1e0", `"1"`,
 		`[{"role":"user","content":"hi"}]`, `{"x":{"kv_transfer_params":1}}`, `[{"kv_transfer_params":1}]`, `{"a":1 , "ec_transfer_params" : [ ] , "b" : 2}`,
 		`"kv_transfer_params"`, `{"KV_TRANSFER_PARAMS":1}`, `{"kv_transfer_params\u0000":1}`, `"\ud800"`, `"\ufffd"`,
+		`[{"type":"function"}]`, `[{"type":"mcp"}]`, `[{"type":"function","type":"mcp"}]`, `[{"type":"mcp","type":"custom"},1]`, `[{"t\u0079pe":"\u0066unction"}]`,
+		`{"type":"auto"}`, `{"type":"any"}`, `{"type":"auto","type":"any"}`, `{"type":"auto\ud800"}`, `"disabled"`, `"resp_1"`,
 	}
 
 	answerKeys = []string{

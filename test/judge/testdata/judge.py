@@ -22,13 +22,19 @@ ASK = {
 }
 # What leg 1 must carry, whatever the client sent; ABSENT is no such member.
 ABSENT = object()
-LEG_ONE = {
-    "/v1/completions": {
-        "stream": False, "max_tokens": 1, "stream_options": ABSENT, "min_tokens": ABSENT,
-        "min_completion_tokens": ABSENT, "kv_transfer_params": ASK,
-    },
+COMPLETIONS = {
+    "stream": False, "max_tokens": 1, "stream_options": ABSENT, "min_tokens": ABSENT,
+    "min_completion_tokens": ABSENT, "kv_transfer_params": ASK,
 }
-LEG_ONE["/v1/chat/completions"] = {**LEG_ONE["/v1/completions"], "max_completion_tokens": 1}
+LEG_ONE = {
+    "/v1/completions": COMPLETIONS,
+    "/v1/chat/completions": {**COMPLETIONS, "max_completion_tokens": 1},
+    "/v1/responses": {
+        "stream": False, "max_output_tokens": 1, "store": False, "stream_options": ABSENT,
+        "kv_transfer_params": ASK,
+    },
+    "/v1/messages": {"stream": False, "max_tokens": 1, "kv_transfer_params": ASK},
+}
 
 # The closed list of what the router refuses though Python reads it.
 # docs/fuzzing.md has the reason of each.
@@ -137,7 +143,7 @@ def depth_in_source(text):
 # -- a request --------------------------------------------------------------
 
 
-def judge_request(endpoint, verdict, body, leg1, leg2, params, model):
+def judge_request(endpoint, verdict, body, leg1, leg2, params, model, request_id):
     endpoint, verdict = endpoint.decode(), verdict.decode()
     value, why = read(body)
     if verdict == "refused":
@@ -148,11 +154,17 @@ def judge_request(endpoint, verdict, body, leg1, leg2, params, model):
     want(isinstance(value, dict), "accepted, but it is no object")
     want(json.detect_encoding(body) == "utf-8", "accepted in another encoding than UTF-8")
     text = body.decode("utf-8")
-    judge_leg("leg 1", text, value, leg1, LEG_ONE[endpoint])
+    judge_leg("leg 1", text, value, leg1, leg_one(endpoint, value, request_id.decode()))
     given, why = read(params)
     want(why is None, f"params cannot be read: {why}")
     judge_leg("leg 2", text, value, leg2, {"kv_transfer_params": given})
     judge_decision(endpoint, value, verdict, model)
+
+
+def leg_one(endpoint, value, request_id):
+    if endpoint == "/v1/responses" and "request_id" not in value:
+        return {**LEG_ONE[endpoint], "request_id": "resp_" + request_id}
+    return LEG_ONE[endpoint]
 
 
 def refused_by_vllm(value):
@@ -231,25 +243,59 @@ def judge_decision(endpoint, value, verdict, model):
     elif isinstance(name, str):
         want(not lone(name) and name.encode() == model, "the router has read another model")
     if verdict == "disaggregated":
-        for key, harmless in carried(endpoint).items():
+        for key, harmless in CARRIED[endpoint].items():
             got = value.get(key)
             want(got is None or any(same(got, h) for h in harmless), f"disaggregated with {key}")
-        truncation = value.get("truncate_prompt_tokens")
-        want(truncation is None or number(truncation) and truncation >= 0, "disaggregated with truncate_prompt_tokens")
-        prompt = value.get("prompt")
-        if endpoint == "/v1/completions" and isinstance(prompt, list) and len(prompt) > 1:
-            want(number(prompt[0]), "disaggregated with several prompts")
+        CARRIED_IF[endpoint](value)
 
 
-def carried(endpoint):
-    """Members that two legs carry only with these values."""
-    out = {
-        "n": [1], "best_of": [1], "use_beam_search": [False], "prompt_embeds": [[]],
-        "prompt_logprobs": [], "echo": [False],
-    }
-    if endpoint == "/v1/chat/completions":
-        out["tool_choice"] = ["auto", "none"]
-    return out
+# Members that two legs carry only with these values, or none.
+PLAIN = {
+    "n": [1], "best_of": [1], "use_beam_search": [False], "prompt_embeds": [[]],
+    "prompt_logprobs": [], "echo": [False],
+}
+CARRIED = {
+    "/v1/completions": PLAIN,
+    "/v1/chat/completions": {**PLAIN, "tool_choice": ["auto", "none"]},
+    "/v1/responses": {
+        "background": [False], "previous_response_id": [], "truncation": ["disabled"],
+        "tool_choice": ["auto", "none"],
+    },
+    "/v1/messages": {},
+}
+
+
+def carried_chat(value):
+    truncation = value.get("truncate_prompt_tokens")
+    want(truncation is None or number(truncation) and truncation >= 0, "disaggregated with truncate_prompt_tokens")
+
+
+def carried_completion(value):
+    carried_chat(value)
+    prompt = value.get("prompt")
+    if isinstance(prompt, list) and len(prompt) > 1:
+        want(number(prompt[0]), "disaggregated with several prompts")
+
+
+def carried_response(value):
+    tools = value.get("tools")
+    want(tools is None or isinstance(tools, list), "disaggregated with tools that are no list")
+    want(all(typed(t, "function", "custom", "namespace") for t in tools or []), "disaggregated with a tool that vLLM runs")
+
+
+def carried_message(value):
+    choice = value.get("tool_choice")
+    want(choice is None or typed(choice, "auto", "none"), "disaggregated with tool_choice")
+
+
+CARRIED_IF = {
+    "/v1/completions": carried_completion, "/v1/chat/completions": carried_chat,
+    "/v1/responses": carried_response, "/v1/messages": carried_message,
+}
+
+
+def typed(value, *names):
+    return isinstance(value, dict) and value.get("type") in names
 
 
 def lone(s):
