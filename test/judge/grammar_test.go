@@ -46,9 +46,16 @@ func (g *grammar) put(s string) { g.out = append(g.out, s...) }
 
 func one[T any](g *grammar, from []T) T { return from[g.pick(len(from))] }
 
+func (g *grammar) word(from words) string {
+	if g.pick(256) == 255 {
+		return one(g, from.bad)
+	}
+	return one(g, from.good)
+}
+
 func (g *grammar) space() {
 	if g.rarely() {
-		g.put(one(g, spaces))
+		g.put(g.word(spaces))
 	}
 }
 
@@ -57,7 +64,7 @@ func (g *grammar) object(keys []string, values []string) {
 	g.put("{")
 	for n := range g.pick(8) {
 		if n > 0 {
-			g.put(one(g, commas))
+			g.put(g.word(commas))
 		}
 		g.space()
 		g.key(keys)
@@ -70,9 +77,6 @@ func (g *grammar) object(keys []string, values []string) {
 			g.put(one(g, values))
 		}
 		g.space()
-	}
-	if g.rarely() {
-		g.put(",")
 	}
 	g.put("}")
 }
@@ -120,11 +124,11 @@ func (g *grammar) value() {
 	}
 	switch what {
 	case 0, 1:
-		g.put(one(g, numbers))
+		g.put(g.word(numbers))
 	case 2, 3:
-		g.put(`"` + one(g, texts) + one(g, texts) + `"`)
+		g.put(`"` + g.word(texts) + g.word(texts) + `"`)
 	case 4:
-		g.put(one(g, literals))
+		g.put(g.word(literals))
 	case 5:
 		g.object(requestKeys, requestValues)
 	case 6:
@@ -143,7 +147,7 @@ func (g *grammar) array() {
 	g.put("[")
 	for n := range g.pick(5) {
 		if n > 0 {
-			g.put(one(g, commas))
+			g.put(g.word(commas))
 		}
 		g.space()
 		g.value()

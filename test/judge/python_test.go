@@ -2,9 +2,11 @@ package judge
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"io"
 	"os/exec"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,9 +14,10 @@ import (
 
 // python is a judge's process. One goroutine uses it.
 type python struct {
-	in  *bufio.Writer
-	out *bufio.Reader
-	end func() error // closes its stdin and waits
+	in   *bufio.Writer
+	out  *bufio.Reader
+	said bytes.Buffer // its stderr, to be read after its end
+	end  func() error // closes its stdin and waits
 }
 
 // startPython starts a judge that ends with the test.
@@ -23,17 +26,17 @@ func startPython(tb testing.TB) *python {
 	path, err := exec.LookPath("python3")
 	require.NoError(tb, err, "python3 judges what vLLM reads; install it (any version from 3.11, no packages)")
 	cmd := exec.Command(path, "-I", "testdata/judge.py")
-	cmd.Stderr = tb.Output()
 	stdin, err := cmd.StdinPipe()
 	require.NoError(tb, err)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(tb, err)
-	require.NoError(tb, cmd.Start())
 	p := &python{in: bufio.NewWriter(stdin), out: bufio.NewReader(stdout)}
-	p.end = func() error {
-		_ = stdin.Close() // it is gone already if the test failed for that
+	cmd.Stderr = &p.said
+	require.NoError(tb, cmd.Start())
+	p.end = sync.OnceValue(func() error {
+		_ = stdin.Close() // it is gone already if the judge broke down
 		return cmd.Wait()
-	}
+	})
 	tb.Cleanup(func() { require.NoError(tb, p.end(), "the judge's own end") })
 	return p
 }
@@ -48,12 +51,17 @@ func (p *python) judge(tb testing.TB, fields ...[]byte) string {
 		_, _ = p.in.Write(size[:]) // the first error stays, for Flush
 		_, _ = p.in.Write(f)
 	}
-	require.NoError(tb, p.in.Flush(), "tell the judge")
+	err := p.in.Flush()
 	var head [5]byte // the number of fields, which is one, and its length
-	_, err := io.ReadFull(p.out, head[:])
-	require.NoError(tb, err, "hear the judge; what it said is above")
+	if err == nil {
+		_, err = io.ReadFull(p.out, head[:])
+	}
 	said := make([]byte, binary.BigEndian.Uint32(head[1:]))
-	_, err = io.ReadFull(p.out, said)
-	require.NoError(tb, err)
+	if err == nil {
+		_, err = io.ReadFull(p.out, said)
+	}
+	if err != nil {
+		tb.Fatalf("ask the judge: %v; its end: %v; it said:\n%s\nabout %.2000q", err, p.end(), p.said.String(), fields)
+	}
 	return string(said)
 }

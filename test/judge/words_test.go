@@ -2,34 +2,42 @@ package judge
 
 import "strings"
 
+// words are what JSON has, and what it only looks as if it had.
+type words struct{ good, bad []string }
+
 // The words of the grammar, and the documents that fuzzing starts from.
 var (
-	spaces = []string{" ", "\n", "\r\n\t ", "\f", "\v", "\u00a0", "\u2028", "\x00", "/* */", "//\n", "#\n", "\ufeff"}
-	commas = []string{",", ",", ",", ",", ",", ",", ",", ",", ",", ",", ",", ",", " , ", ",,", "", ";"}
+	spaces = words{[]string{" ", "\n", "\r\n\t "}, []string{"\f", "\v", "\u00a0", "\u2028", "\x00", "/* */", "//\n", "#\n", "\ufeff"}}
+	commas = words{[]string{",", " , "}, []string{",,", "", ";"}}
 
 	oddities = []string{
 		"\x00", "\xff", "\xed\xa0\x80", "\xc0\x80", "\xef\xbb\xbf", "\ufffd", "\U0001f600", "\u007f", `"`, `\`, "'", ",", "}", "]", "{", "[",
 		":", "\n", "0", "-", ".", "e", "null", "NaN", " ", "x",
 	}
 
-	literals = []string{"null", "true", "false", "NaN", "Infinity", "-Infinity", "nan", "None", "True", "nul", "undefined", "'a'", "", "nulll"}
+	literals = words{[]string{"null", "true", "false"}, []string{
+		"NaN", "Infinity", "-Infinity", "nan", "None", "True", "nul", "undefined", "'a'", "", "nulll",
+	}}
 
-	numbers = []string{
-		"0", "1", "-0", "-1", "01", "-01", "1.", ".5", "1.0", "-0.0", "1e5", "1E+5", "1e-5", "1e", "1e+", "1.e1", "1e999", "-1e999", "1e-999", "+1",
-		"0x10", "1_000", "9007199254740993", "18446744073709551616", "0.1000000000000000055511151231257827", "-", "--1", "1-1", "0e0", "00", "1.5",
-		"2147483648", "-9223372036854775809", "\u0661", "\uff11",
-		strings.Repeat("7", 4299), strings.Repeat("7", 4300), strings.Repeat("7", 4301), "-" + strings.Repeat("7", 4300), "-" + strings.Repeat("7", 4301),
-		strings.Repeat("7", 4301) + ".0", strings.Repeat("7", 4301) + "e1", "0." + strings.Repeat("7", 5000),
-	}
+	numbers = words{[]string{
+		"0", "1", "-0", "-1", "1.0", "-0.0", "1e5", "1E+5", "1e-5", "1e999", "-1e999", "1e-999", "9007199254740993", "18446744073709551616",
+		"0.1000000000000000055511151231257827", "0e0", "1.5", "2147483648", "-9223372036854775809", strings.Repeat("7", 4299), strings.Repeat("7", 4300),
+		"-" + strings.Repeat("7", 4300), strings.Repeat("7", 4301) + ".0", strings.Repeat("7", 4301) + "e1", "0." + strings.Repeat("7", 5000),
+	}, []string{
+		"01", "-01", "1.", ".5", "1e", "1e+", "1.e1", "+1", "0x10", "1_000", "-", "--1", "1-1", "00", "\u0661", "\uff11",
+		strings.Repeat("7", 4301), "-" + strings.Repeat("7", 4301),
+	}}
 
-	texts = []string{
+	texts = words{[]string{
 		"", "a", "kv_transfer_params", `\"`, `\\`, `\/`, `\b\f\n\r\t`, `\u0041`, `\u00e9`, `\ud83d\ude00`, `\ud800`, `\udc00`, `\udc00\ud800`, `\ud800x`,
-		`\ufffd`, `\ufeff`, `\u0000`, `\u12`, `\u 123`, `\u+123`, `\u12_3`, `\U0041`, `\x41`, `\a`, `\`, "\x00", "\x1f", "\x7f", "\n", "\t", "\u0080", "\u2028", "\ufffd",
-		"\ufffe", "\U0001f600", "\xff", "\xed\xa0\x80", "\xc0\xaf", "\xf4\x90\x80\x80", "\xe2\x82", "a much longer text of many words without any escape at all, of some strides",
+		`\ufffd`, `\ufeff`, `\u0000`, "\x7f", "\u0080", "\u2028", "\ufffd", "\ufffe", "\U0001f600", "a much longer text of many words without any escape at all, of some strides",
 		`","kv_transfer_params":{},"a":"`, `\","kv_transfer_params\":{}`, `\u0022,\u0022kv_transfer_params\u0022:1`,
-	}
+	}, []string{
+		`\u12`, `\u 123`, `\u+123`, `\u12_3`, `\U0041`, `\x41`, `\a`, `\`, "\x00", "\x1f", "\n", "\t", "\xff", "\xed\xa0\x80", "\xc0\xaf", "\xf4\x90\x80\x80", "\xe2\x82",
+	}}
 
 	requestKeys = []string{
+		"a", "kv_transfer_params", "kv_transfer_params", "kv_transfer_params", "kv_transfer_params", "ec_transfer_params", "vllm_xargs", "vllm_xargs", "vllm_xargs",
 		"model", "kv_transfer_params", "ec_transfer_params", "vllm_xargs", "stream", "max_tokens", "max_completion_tokens", "stream_options",
 		"min_tokens", "min_completion_tokens", "messages", "prompt", "n", "best_of", "use_beam_search", "echo", "prompt_logprobs", "prompt_embeds",
 		"tool_choice", "truncate_prompt_tokens", "temperature", "seed", "", "a", "cache_salt", "kv_transfer_params\\u0000", "request_id",
