@@ -13,6 +13,7 @@ empty if there is no difference. The judge ends at the end of stdin.
 import json
 import struct
 import sys
+import traceback
 from json.decoder import JSONDecoder, scanstring
 
 TRANSFER = ("kv_transfer_params", "ec_transfer_params")
@@ -109,6 +110,8 @@ def excused(raw, value):
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         return "bytes that are not UTF-8"
+    if depth_in_source(text) > DEEPEST:  # first, as what follows calls deeper than json.loads alone
+        return "depth"
     seen = Seen()
     pairs = []
     json.loads(text, parse_constant=seen.constants, object_pairs_hook=lambda p: pairs.append(len(p)) or dict(p))
@@ -117,8 +120,6 @@ def excused(raw, value):
     xargs = [source for key, _, source in members(text) if key == "vllm_xargs"]
     if pairs[-1] > MOST_MEMBERS or xargs and xargs[-1][0] == "{" and len(members(xargs[-1])) > MOST_MEMBERS:
         return "members"
-    if depth_in_source(text) > DEEPEST:
-        return "depth"
     return None
 
 
@@ -379,6 +380,8 @@ def main():
             JUDGES[fields[0]](*fields[1:])
         except Difference as e:
             text = str(e)
+        except Exception:
+            text = "the judge broke down: " + traceback.format_exc()
         said = text.encode("utf-8", "backslashreplace")
         sys.stdout.buffer.write(b"\x01" + struct.pack(">I", len(said)) + said)
         sys.stdout.buffer.flush()
