@@ -3,6 +3,7 @@ package judge
 import (
 	"bufio"
 	"bytes"
+	_ "embed"
 	"encoding/binary"
 	"io"
 	"os/exec"
@@ -11,6 +12,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// source is the judge, in the binary so that a change of it is a change of the
+// tests, which go test sees.
+//
+//go:embed testdata/judge.py
+var source string
 
 // python is a judge's process. One goroutine uses it.
 type python struct {
@@ -25,7 +32,7 @@ func startPython(tb testing.TB) *python {
 	tb.Helper()
 	path, err := exec.LookPath("python3")
 	require.NoError(tb, err, "python3 judges what vLLM reads; install it (any version from 3.11, no packages)")
-	cmd := exec.Command(path, "-I", "testdata/judge.py")
+	cmd := exec.Command(path, "-I", "-c", source)
 	stdin, err := cmd.StdinPipe()
 	require.NoError(tb, err)
 	stdout, err := cmd.StdoutPipe()

@@ -38,7 +38,7 @@ LEG_ONE = {
 }
 
 # The closed list of what the router refuses though Python reads it.
-# docs/fuzzing.md has the reason of each.
+# docs/router.md has the reason of each.
 MOST_MEMBERS, DEEPEST = 1024, 500
 
 
