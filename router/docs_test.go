@@ -61,6 +61,9 @@ func TestDocs_nameWhatClientsAndOperatorsSee(t *testing.T) {
 	for _, r := range append(admit.Reasons(), names(handoff.Refusals())...) {
 		named("reason", r)
 	}
+	for _, ep := range handoff.Endpoints() {
+		require.Regexp(t, "`(POST )?"+string(ep)+"`", doc, "endpoint")
+	}
 	for _, p := range choose.Policies() {
 		named("policy", string(p))
 	}

@@ -73,7 +73,7 @@ func TestExample_isValidAndChangesNothing(t *testing.T) {
 	none := func(string) string { return "" }
 	got, err := parse([]string{"-config", example}, none, &output{})
 	require.NoError(t, err)
-	got.services = nil // it names the default
+	got.services = nil                                                                                 // it names the default
 	want, err := parse([]string{"-prefill-policy", "auto", "-decode-policy", "auto"}, none, &output{}) // which empty means
 	require.NoError(t, err)
 	want.values["config"], want.values["consul-service"] = example, "vllm"
@@ -102,4 +102,21 @@ func TestExample_hasEverySetting(t *testing.T) {
 		want = append(want, p.path)
 	}
 	require.ElementsMatch(t, want, have)
+}
+
+// TestDocs_keyBlockWorks, and has every setting of a key.
+func TestDocs_keyBlockWorks(t *testing.T) {
+	block := regexp.MustCompile(`(?ms)^    key "team-a" \{$.*?^    \}$`).FindString(text(t, "../../docs/router.md"))
+	require.NotEmpty(t, block)
+	s, err := parseWith(t, block)
+	require.NoError(t, err)
+	require.Len(t, s.router.Keys, 1)
+	require.Equal(t, "team-a", s.router.Keys[0].Name)
+
+	_, err = parseWith(t, strings.Replace(block, "{", "{\nnone = 1\n", 1))
+	known := regexp.MustCompile(`no such setting; there are (.*)`).FindStringSubmatch(err.Error())
+	require.NotNil(t, known, err)
+	for name := range strings.SplitSeq(known[1], ", ") {
+		require.Regexp(t, `(?m)^ +`+name+` +=`, block)
+	}
 }

@@ -80,4 +80,4 @@ trace {
 }
 
 # With keys, only who has one is served. sha256: printf %s "$KEY" | sha256sum
-# key "team-a" { sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" }
+# key "team-a" { sha256 = "11616988f0685565221c645d7080279cce688264a13a9f7339c3396f8e6d8f95" }
