@@ -25,6 +25,7 @@ const (
 	ReasonHandoffFailed      Reason = "handoff_failed"      // the decode could not take over what a prefill had ready
 	ReasonShortPrompt        Reason = "short_prompt"        // disaggregation would not pay
 	ReasonCachedPrefix       Reason = "cached_prefix"       // the decode already holds most of the prompt
+	ReasonNotGenerative      Reason = "not_generative"      // the endpoint writes no answer from a prompt: there is nothing to hand over
 )
 
 // Reasons lists every reason of PathLocal, so that each is exported as zero before it first happens.
@@ -32,6 +33,6 @@ func Reasons() []Reason {
 	return []Reason{
 		ReasonMultipleChoices, ReasonListPrompt, ReasonUnsupportedRequest,
 		ReasonNoPrefillInstance, ReasonPrefillFailed, ReasonNoTransferParams,
-		ReasonHandoffFailed, ReasonShortPrompt, ReasonCachedPrefix,
+		ReasonHandoffFailed, ReasonShortPrompt, ReasonCachedPrefix, ReasonNotGenerative,
 	}
 }

@@ -114,7 +114,7 @@ func (t *trip) secondLeg(ctx context.Context, may []*fleet.Instance) (*answer, e
 func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker.Outcome)) (*answer, error) {
 	started := time.Now()
 	limit := t.s.cfg.AnswerTimeout
-	if string(t.req.object.Get("stream")) == "true" {
+	if !t.req.passed && string(t.req.object.Get("stream")) == "true" {
 		limit = t.s.cfg.FirstTokenTimeout
 	}
 	resp, err := t.s.client.Do(ctx, t.request(d, started.Add(limit)))
@@ -128,6 +128,9 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 	if resp.Status != http.StatusOK {
 		a.stream = false
 		return a, nil
+	}
+	if t.req.passed {
+		return a, nil // its tokens, if it has any, are not counted
 	}
 	if err := t.judge(a); err != nil {
 		resp.Close()

@@ -30,6 +30,10 @@ type request struct {
 	object   *body.Object // the body without what clients must not send
 	header   []byte       // the header lines of both legs
 	started  time.Time
+	// passed: by one instance as it is. If it is a form, the body is form and
+	// there is no object.
+	passed bool
+	form   []byte
 	// wantsReport: the client itself asked for the instance's load.
 	wantsReport bool
 
@@ -62,7 +66,11 @@ func (t *trip) readRequest(r *http.Request) error {
 	}
 	_ = t.control.SetReadDeadline(time.Time{})
 	req := &t.req
-	req.memory, req.object = memory, &t.parsed
+	req.memory = memory
+	if takesForm(req.endpoint) {
+		return t.takeForm(r, memory.B)
+	}
+	req.object = &t.parsed
 	err = t.parsed.Reset(memory.B)
 	if err == nil {
 		req.object, err = handoff.Clean(&t.parsed)
@@ -76,9 +84,14 @@ func (t *trip) readRequest(r *http.Request) error {
 			return badRequest("model is not a string", "model")
 		}
 	}
-	req.wantsReport = r.Header[choose.ReportFormatHeader] != nil
-	req.header = t.s.appendLegHeader(req.header[:0], r.Header, req.id)
+	t.takeHeader(r.Header)
 	return nil
+}
+
+// takeHeader takes what of a client's headers the legs need.
+func (t *trip) takeHeader(h http.Header) {
+	t.req.wantsReport = h[choose.ReportFormatHeader] != nil
+	t.req.header = t.s.appendLegHeader(t.req.header[:0], h, t.req.id)
 }
 
 // readBody reads a request's body into borrowed memory.
@@ -112,7 +125,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (*buffer.Buffe
 // freeBody gives the body's memory back: nobody will send it again.
 func (t *trip) freeBody() {
 	t.req.memory.Free()
-	t.req.memory, t.req.object = nil, nil
+	t.req.memory, t.req.object, t.req.form = nil, nil, nil
 	t.leg.Forget()
 }
 

@@ -16,6 +16,10 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("POST "+string(ep), s.generate(ep))
 		mux.HandleFunc(string(ep), s.methodNotAllowed("POST"))
 	}
+	for _, ep := range passedOn() {
+		mux.HandleFunc("POST "+string(ep), s.trip(ep, true))
+		mux.HandleFunc(string(ep), s.methodNotAllowed("POST"))
+	}
 	mux.HandleFunc("GET /v1/models", s.authorized(s.models))
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /ready", s.ready)

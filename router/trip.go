@@ -103,14 +103,17 @@ type outcome struct {
 	queued       time.Duration
 }
 
-// generate serves one endpoint.
-func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
+// generate serves one endpoint in two legs.
+func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc { return s.trip(ep, false) }
+
+// trip serves one endpoint. passed: by one instance, as it is.
+func (s *Server) trip(ep handoff.Endpoint, passed bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := s.trips.Get().(*trip)
 		*t = trip{
 			s: s, w: w, control: *http.NewResponseController(w), parsed: t.parsed, leg: t.leg, handoffs: t.handoffs, line: t.line,
 			load: choose.Request{Blocks: t.load.Blocks, Session: r.Header.Get(sessionHeader)},
-			req:  request{endpoint: ep, id: requestID(r.Header), started: time.Now(), header: t.req.header},
+			req:  request{endpoint: ep, passed: passed, id: requestID(r.Header), started: time.Now(), header: t.req.header},
 
 			watch: sse.Watch{Protocol: protocolOf(ep)},
 		}
@@ -123,7 +126,11 @@ func (s *Server) generate(ep handoff.Endpoint) http.HandlerFunc {
 			defer release()
 			err = t.readRequest(r)
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case passed:
+			err = t.pass(r.Context())
+		default:
 			t.weigh()
 			err = t.serve(r.Context())
 		}

@@ -30,6 +30,12 @@ func (p *Pieces) Forget() {
 	*p = Pieces{parts: p.parts[:0], fresh: p.fresh[:0], rawEnd: -1}
 }
 
+// Set makes p a document that is sent as it is.
+func (p *Pieces) Set(raw []byte) {
+	p.Forget()
+	p.original(raw, 0, len(raw))
+}
+
 // original appends raw[from:to].
 func (p *Pieces) original(raw []byte, from, to int) {
 	if from == to {
