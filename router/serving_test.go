@@ -132,7 +132,8 @@ func TestPairing_unusableInstancesGetNothing(t *testing.T) {
 func TestLoad_goesToTheIdleInstance(t *testing.T) {
 	world := newEngines(t)
 	p, d1, d2 := world.start(), world.start(), world.start()
-	busy, release := make(chan string, 1), make(chan struct{})
+	// Room for the tries that the end of the test sets off, when it closes one engine after another.
+	busy, release := make(chan string, 8), make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	for _, d := range []*engine{d1, d2} {
 		d.onGenerate(func(_ int, _ http.ResponseWriter, r *http.Request, body map[string]json.RawMessage) bool {
