@@ -37,7 +37,13 @@ func bind(host string, port int) (*bound, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open socket: %w", err)
 	}
-	if err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err == nil {
+	// A port that was named may be one that a killed server had a moment ago.
+	// One of the system's choice is not shared: while it does not listen, the
+	// system would give it to another that asks with the same option.
+	if port != 0 {
+		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}
+	if err == nil {
 		err = syscall.Bind(fd, sa)
 	}
 	if err != nil {
