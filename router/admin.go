@@ -112,11 +112,8 @@ func (s *Server) setInstance(set func(*fleet.Instance, string) error) http.Handl
 			return
 		}
 		s.logger.Info("instance was changed by an operator", "instance", id, "call", r.URL.Path, "weight", r.URL.Query().Get("weight"))
-		for _, st := range s.status().Instances {
-			if st.ID == id {
-				writeJSON(w, http.StatusOK, st)
-				return
-			}
+		if i, _ = s.instance(id); i != nil { // as it is now
+			writeJSON(w, http.StatusOK, s.instanceStatus(i))
 		}
 	}
 }
