@@ -23,6 +23,13 @@ type Instance struct {
 	Unusable string
 }
 
+// Key is an instance's identity: an ID that comes back at another address is
+// another server.
+type Key struct{ ID, URL string }
+
+// Key tells the instance from others and from its successors.
+func (i *Instance) Key() Key { return Key{i.ID, i.URL} }
+
 // Usable reports whether new requests may be sent to the instance.
 func (i *Instance) Usable() bool { return i.Unusable == "" }
 

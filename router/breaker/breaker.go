@@ -46,13 +46,9 @@ type Config struct {
 type Breakers struct {
 	cfg  Config
 	mu   sync.Mutex
-	m    map[key]*breaker
+	m    map[fleet.Key]*breaker
 	open atomic.Int64 // breakers that are not closed: with none, nothing is looked up
 }
-
-type key struct{ id, url string }
-
-func keyOf(i *fleet.Instance) key { return key{i.ID, i.URL} }
 
 // breaker is one instance's.
 type breaker struct {
@@ -86,14 +82,14 @@ func New(cfg Config) *Breakers {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Breakers{cfg: cfg, m: map[key]*breaker{}}
+	return &Breakers{cfg: cfg, m: map[fleet.Key]*breaker{}}
 }
 
 // fadeTime is how long it takes until a request counts 1/e.
 const fadeTime = 15 * time.Second
 
 func (b *Breakers) of(i *fleet.Instance) *breaker {
-	k := keyOf(i)
+	k := i.Key()
 	x := b.m[k]
 	if x == nil {
 		x = &breaker{at: b.cfg.Now()}
@@ -128,7 +124,7 @@ func (b *Breakers) Allowed(pool []*fleet.Instance) []*fleet.Instance {
 	now := b.cfg.Now()
 	var in, out []*fleet.Instance
 	for _, i := range pool {
-		x := b.m[keyOf(i)]
+		x := b.m[i.Key()]
 		if x == nil {
 			in = append(in, i)
 			continue
@@ -142,7 +138,7 @@ func (b *Breakers) Allowed(pool []*fleet.Instance) []*fleet.Instance {
 	}
 	most := min(int(float64(len(pool))*b.cfg.MaxEjected), len(pool)-1)
 	if len(out) > most {
-		slices.SortFunc(out, func(a, c *fleet.Instance) int { return b.m[keyOf(a)].opened.Compare(b.m[keyOf(c)].opened) })
+		slices.SortFunc(out, func(a, c *fleet.Instance) int { return b.m[a.Key()].opened.Compare(b.m[c.Key()].opened) })
 		in = append(in, out[:len(out)-most]...)
 	}
 	return in
@@ -156,7 +152,7 @@ func (b *Breakers) Sent(i *fleet.Instance) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if x := b.m[keyOf(i)]; x != nil && b.state(x, b.cfg.Now()) == HalfOpen {
+	if x := b.m[i.Key()]; x != nil && b.state(x, b.cfg.Now()) == HalfOpen {
 		x.probing = true
 	}
 }
@@ -218,7 +214,7 @@ func (b *Breakers) close(x *breaker) {
 func (b *Breakers) State(i *fleet.Instance) State {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if x := b.m[keyOf(i)]; x != nil {
+	if x := b.m[i.Key()]; x != nil {
 		return b.state(x, b.cfg.Now())
 	}
 	return Closed
@@ -228,9 +224,9 @@ func (b *Breakers) State(i *fleet.Instance) State {
 func (b *Breakers) Keep(s *fleet.Snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	there := make(map[key]bool, len(s.Instances))
+	there := make(map[fleet.Key]bool, len(s.Instances))
 	for _, i := range s.Instances {
-		there[keyOf(i)] = true
+		there[i.Key()] = true
 	}
 	for k, x := range b.m {
 		if there[k] {

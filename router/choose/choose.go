@@ -8,12 +8,6 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 )
 
-// key is an instance's identity: an ID that comes back at another address is
-// another server.
-type key struct{ id, url string }
-
-func keyOf(i *fleet.Instance) key { return key{i.ID, i.URL} }
-
 // Request is what of a request decides where it goes.
 type Request struct {
 	Bytes   int      // length of the prompt's text
@@ -44,7 +38,7 @@ const DefaultIndexBlocks = 128 << 10
 type Chooser struct {
 	cfg   Config
 	mu    sync.Mutex
-	known map[key]*state
+	known map[fleet.Key]*state
 	index *prefixIndex
 	turn  uint64 // of round robin
 	began time.Time
@@ -62,13 +56,13 @@ func New(cfg Config) *Chooser {
 	if cfg.IndexBlocks == 0 {
 		cfg.IndexBlocks = DefaultIndexBlocks
 	}
-	return &Chooser{cfg: cfg, known: map[key]*state{}, index: newPrefixIndex(cfg.IndexBlocks), began: cfg.Now()}
+	return &Chooser{cfg: cfg, known: map[fleet.Key]*state{}, index: newPrefixIndex(cfg.IndexBlocks), began: cfg.Now()}
 }
 
 // of is an instance's state; mu must be held. Whoever is there when the router
 // starts is not new.
 func (c *Chooser) of(i *fleet.Instance) *state {
-	k := keyOf(i)
+	k := i.Key()
 	s := c.known[k]
 	if s == nil {
 		s = &state{}
@@ -121,13 +115,13 @@ func (c *Chooser) count(s *state, add Load) (release func()) {
 
 func (c *Chooser) remember(i *fleet.Instance, r *Request) {
 	if c.cfg.IndexBlocks > 0 {
-		c.index.add(keyOf(i), r.Blocks)
+		c.index.add(i.Key(), r.Blocks)
 	}
 }
 
 // uncached is how many bytes of the prompt the instance is not known to hold.
 func (c *Chooser) uncached(i *fleet.Instance, r *Request) int {
-	return max(0, r.Bytes-c.index.cached(keyOf(i), r.Blocks)*BlockBytes)
+	return max(0, r.Bytes-c.index.cached(i.Key(), r.Blocks)*BlockBytes)
 }
 
 // Uncached is the least that any of the instances would have to compute of the
@@ -155,7 +149,7 @@ func (c *Chooser) Reported(i *fleet.Instance, r Report) {
 func (c *Chooser) Restarted(i *fleet.Instance) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.index.forget(keyOf(i))
+	c.index.forget(i.Key())
 	s := c.of(i)
 	s.since, s.reportedAt = c.cfg.Now(), time.Time{}
 }
@@ -172,9 +166,9 @@ func (c *Chooser) SetWeight(i *fleet.Instance, weight float64) {
 func (c *Chooser) Keep(s *fleet.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	there := make(map[key]bool, len(s.Instances))
+	there := make(map[fleet.Key]bool, len(s.Instances))
 	for _, i := range s.Instances {
-		there[keyOf(i)] = true
+		there[i.Key()] = true
 		c.of(i)
 	}
 	for k, st := range c.known {
@@ -199,7 +193,7 @@ type View struct {
 func (c *Chooser) Of(i *fleet.Instance) View {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.known[keyOf(i)]
+	s := c.known[i.Key()]
 	if s == nil {
 		return View{Weight: 1, Share: 1}
 	}
@@ -209,6 +203,6 @@ func (c *Chooser) Of(i *fleet.Instance) View {
 	}
 	return View{
 		Load: s.own, Report: s.report, Reported: s.reportedAt, Weight: w,
-		Share: s.share(c.cfg.Now(), c.cfg.SlowStart), Blocks: c.index.size(keyOf(i)),
+		Share: s.share(c.cfg.Now(), c.cfg.SlowStart), Blocks: c.index.size(i.Key()),
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
 )
 
@@ -26,19 +27,19 @@ func TestBlocks_shareExactlyTheCommonBeginning(t *testing.T) {
 
 func TestPrefixIndex_findsTheLongestPrefix(t *testing.T) {
 	x := newPrefixIndex(1000)
-	k := key{id: "a"}
+	k := fleet.Key{ID: "a"}
 	blocks := prompt("p", 16<<10).Blocks
 	require.Zero(t, x.cached(k, blocks))
 	x.add(k, blocks[:20])
 	require.Equal(t, 20, x.cached(k, blocks))
-	require.Zero(t, x.cached(key{id: "b"}, blocks))
+	require.Zero(t, x.cached(fleet.Key{ID: "b"}, blocks))
 	x.forget(k)
 	require.Zero(t, x.cached(k, blocks))
 }
 
 func TestPrefixIndex_isBoundedAndForgetsTheOldest(t *testing.T) {
 	x := newPrefixIndex(100)
-	k := key{id: "a"}
+	k := fleet.Key{ID: "a"}
 	hot := prompt("hot", 4<<10).Blocks
 	for n := range 200 {
 		x.add(k, hot) // is used again and again
@@ -51,7 +52,7 @@ func TestPrefixIndex_isBoundedAndForgetsTheOldest(t *testing.T) {
 
 func TestPrefixIndex_promptLongerThanTheIndexKeepsItsBeginning(t *testing.T) {
 	x := newPrefixIndex(20)
-	k := key{id: "a"}
+	k := fleet.Key{ID: "a"}
 	long := prompt("p", 64<<10).Blocks
 	x.add(k, long)
 	require.GreaterOrEqual(t, x.cached(k, long[:8]), 8)

@@ -79,7 +79,7 @@ func (c *Chooser) pickPrefill(candidates []*fleet.Instance, r *Request) int {
 		if costs[n] > low+slack {
 			continue
 		}
-		held, rank := c.index.cached(keyOf(i), r.Blocks), rendezvous(at, i.ID)
+		held, rank := c.index.cached(i.Key(), r.Blocks), rendezvous(at, i.ID)
 		if best < 0 || held > bestHeld || held == bestHeld && rank > bestRank {
 			best, bestHeld, bestRank = n, held, rank
 		}

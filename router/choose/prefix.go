@@ -1,5 +1,7 @@
 package choose
 
+import "github.com/nomad-vllm/nomad-vllm/fleet"
+
 // prefixIndex is an approximate picture of the instances' prefix caches: the
 // blocks of the prompts that each was sent. It forgets what has not been seen
 // for long, as the caches do, and is wrong where an instance evicted earlier;
@@ -10,13 +12,13 @@ package choose
 // seen again moves to the young. So memory is bounded and nothing is swept.
 type prefixIndex struct {
 	most      int // blocks of one generation
-	instances map[key]*generations
+	instances map[fleet.Key]*generations
 }
 
 type generations struct{ young, old map[uint64]struct{} }
 
 func newPrefixIndex(most int) *prefixIndex {
-	return &prefixIndex{most: max(1, most/2), instances: map[key]*generations{}}
+	return &prefixIndex{most: max(1, most/2), instances: map[fleet.Key]*generations{}}
 }
 
 func (g *generations) has(block uint64) bool {
@@ -31,7 +33,7 @@ func (g *generations) has(block uint64) bool {
 // chained and were added together, so those that it has are the first ones:
 // a binary search finds the last. Where half of a chain has been forgotten the
 // search may stop short.
-func (x *prefixIndex) cached(k key, blocks []uint64) int {
+func (x *prefixIndex) cached(k fleet.Key, blocks []uint64) int {
 	g := x.instances[k]
 	if g == nil {
 		return 0
@@ -49,7 +51,7 @@ func (x *prefixIndex) cached(k key, blocks []uint64) int {
 }
 
 // add remembers that the instance was sent the blocks.
-func (x *prefixIndex) add(k key, blocks []uint64) {
+func (x *prefixIndex) add(k fleet.Key, blocks []uint64) {
 	if len(blocks) == 0 {
 		return
 	}
@@ -69,10 +71,10 @@ func (x *prefixIndex) add(k key, blocks []uint64) {
 }
 
 // forget drops what an instance held: it has restarted.
-func (x *prefixIndex) forget(k key) { delete(x.instances, k) }
+func (x *prefixIndex) forget(k fleet.Key) { delete(x.instances, k) }
 
 // size is the number of blocks that are remembered of an instance.
-func (x *prefixIndex) size(k key) int {
+func (x *prefixIndex) size(k fleet.Key) int {
 	if g := x.instances[k]; g != nil {
 		return len(g.young) + len(g.old)
 	}

@@ -18,10 +18,8 @@ const DefaultLease = 30 * time.Second
 // It is safe for concurrent use.
 type Ledger struct {
 	mu      sync.Mutex
-	engines map[instance]engine
+	engines map[fleet.Key]engine
 }
-
-type instance struct{ id, url string }
 
 // engine is an instance's identity and when it was learned.
 type engine struct {
@@ -34,7 +32,7 @@ type engine struct {
 const maxEngines = 4096
 
 // NewLedger is empty.
-func NewLedger() *Ledger { return &Ledger{engines: map[instance]engine{}} }
+func NewLedger() *Ledger { return &Ledger{engines: map[fleet.Key]engine{}} }
 
 // Check refuses a handoff that names another engine, or another side channel,
 // than the prefill's own. connected is when the connection that the answer came
@@ -48,7 +46,7 @@ func (l *Ledger) Check(p *fleet.Instance, g Given, connected time.Time) error {
 		return err
 	}
 	id, _, _ := strings.Cut(g.EngineID, "_dp") // each data-parallel rank is an engine of its own
-	key := instance{p.ID, p.URL}
+	key := p.Key()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, ok := l.engines[key]
