@@ -51,6 +51,7 @@ func TestHandoff_whatIsNotThePrefillsOwnIsRefused(t *testing.T) {
 		"another port":          {map[string]string{"remote_port": "5700"}, sideChannel(5600, 1), handoff.RefusedAddress},
 		"a rank too many":       {map[string]string{"remote_port": "5602"}, sideChannel(5600, 2), handoff.RefusedAddress},
 		"no address":            {map[string]string{"remote_host": `"0.0.0.0"`}, nil, handoff.RefusedAddress},
+		"no address, mapped":    {map[string]string{"remote_host": `"::ffff:0.0.0.0"`}, nil, handoff.RefusedAddress},
 		"block ids of a client": {map[string]string{"remote_block_ids": `[[1],"x"]`}, nil, handoff.RefusedShape},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,7 +67,8 @@ func address(p *fleet.Instance, g Given) error {
 	refuse := func(format string, args ...any) error {
 		return &RefusedError{Why: RefusedAddress, Detail: fmt.Sprintf(format, args...)}
 	}
-	if ip, err := netip.ParseAddr(g.Host); err == nil && (ip.IsUnspecified() || ip.IsMulticast()) {
+	// An IPv4 address that is written as an IPv6 one is connected to as IPv4.
+	if ip, err := netip.ParseAddr(g.Host); err == nil && (ip.Unmap().IsUnspecified() || ip.Unmap().IsMulticast()) {
 		return refuse("remote_host is %s, which is no address to connect to; set VLLM_NIXL_SIDE_CHANNEL_HOST", g.Host)
 	}
 	first := p.Meta.SideChannelPort
