@@ -76,7 +76,8 @@ var (
 	}
 
 	answers = append(answersWith(handovers()), `{"id":"x","choices":[],"kv_transfer_params": `+given+` ,"metrics":null}`,
-		`{"kv_transfer_params":null,"kv_transfer_params":`+given+`}`, `{"kv_transfer_params":`+given+`,"kv_transfer_params":null}`)
+		`{"kv_transfer_params":null,"kv_transfer_params":`+given+`}`, `{"kv_transfer_params":`+given+`,"kv_transfer_params":null}`,
+		addressed("0.0.0.0"), addressed("::"), addressed("::ffff:0.0.0.0"), addressed("ff02::1%eth0"), addressed("::ffff:224.0.0.1"), addressed("::1"), addressed("localhost"))
 
 	// choices start the grammar off with documents of a few members.
 	choices = []string{"", "\x00\x03\x00\x00\x01", strings.Repeat("\x05\x01\x00", 40), strings.Repeat("\x02\x07\x0b\xf1\x03", 60), strings.Repeat("abcdefghijklmnop", 30)}
@@ -89,6 +90,11 @@ func answersWith(params []string) []string {
 		out = append(out, `{"id":"x","kv_transfer_params":`+p+`}`)
 	}
 	return out
+}
+
+// addressed is an answer whose handoff names that host.
+func addressed(host string) string {
+	return `{"kv_transfer_params":` + strings.Replace(given, "127.0.0.1", host, 1) + `}`
 }
 
 // handovers are params: one good, and one for each part and each thing that

@@ -10,6 +10,7 @@ bytes, preceded by their number in one byte. An answer is one field, a text,
 empty if there is no difference. The judge ends at the end of stdin.
 """
 
+import ipaddress
 import json
 import struct
 import sys
@@ -151,15 +152,20 @@ def judge_request(endpoint, verdict, body, leg1, leg2, params, model, request_id
         if why is None and excused(body, value) is None and not refused_by_vllm(value):
             raise Difference("refused, but Python reads it and no exception covers it")
         return
-    want(why is None, f"accepted, but Python cannot read it: {why}")
-    want(isinstance(value, dict), "accepted, but it is no object")
-    want(json.detect_encoding(body) == "utf-8", "accepted in another encoding than UTF-8")
-    text = body.decode("utf-8")
+    text = accepted(body, value, why)
     judge_leg("leg 1", text, value, leg1, leg_one(endpoint, value, request_id.decode()))
     given, why = read(params)
     want(why is None, f"params cannot be read: {why}")
     judge_leg("leg 2", text, value, leg2, {"kv_transfer_params": given})
     judge_decision(endpoint, value, verdict, model)
+
+
+def accepted(body, value, why):
+    """The text of a request that the router has accepted."""
+    want(why is None, f"accepted, but Python cannot read it: {why}")
+    want(isinstance(value, dict), "accepted, but it is no object")
+    want(json.detect_encoding(body) == "utf-8", "accepted in another encoding than UTF-8")
+    return body.decode("utf-8")
 
 
 def leg_one(endpoint, value, request_id):
@@ -244,10 +250,14 @@ def judge_decision(endpoint, value, verdict, model):
     elif isinstance(name, str):
         want(not lone(name) and name.encode() == model, "the router has read another model")
     if verdict == "disaggregated":
-        for key, harmless in CARRIED[endpoint].items():
-            got = value.get(key)
-            want(got is None or any(same(got, h) for h in harmless), f"disaggregated with {key}")
-        CARRIED_IF[endpoint](value)
+        judge_carried(endpoint, value)
+
+
+def judge_carried(endpoint, value):
+    for key, harmless in CARRIED[endpoint].items():
+        got = value.get(key)
+        want(got is None or any(same(got, h) for h in harmless), f"disaggregated with {key}")
+    CARRIED_IF[endpoint](value)
 
 
 # Members that two legs carry only with these values, or none.
@@ -293,6 +303,11 @@ CARRIED_IF = {
     "/v1/completions": carried_completion, "/v1/chat/completions": carried_chat,
     "/v1/responses": carried_response, "/v1/messages": carried_message,
 }
+# The members that these functions look at.
+LOOKED_AT = {
+    "/v1/completions": ("truncate_prompt_tokens", "prompt"), "/v1/chat/completions": ("truncate_prompt_tokens",),
+    "/v1/responses": ("tools",), "/v1/messages": ("tool_choice",),
+}
 
 
 def typed(value, *names):
@@ -322,19 +337,24 @@ def judge_answer(verdict, answer, params, engine, host, port, request):
         want(why is not None or excused(answer, value) is not None or unfit(value) is not None,
              "a handoff is refused that Python reads and that is fit")
         return
-    want(why is None, f"a handoff is taken from what Python cannot read: {why}")
-    want(isinstance(value, dict), "a handoff is taken from what is no object")
-    fault = unfit(value)
-    want(fault is None, f"a handoff is taken: {fault}")
-    given = value["kv_transfer_params"]
+    given, source = taken(answer, value, why)
     passed, why = read(params)
     want(why is None, f"what is passed on cannot be read: {why}")
     want(same(passed, given), "what is passed on is not what the prefill said")
-    source = [m[2] for m in members(answer.decode("utf-8")) if m[0] == "kv_transfer_params"][-1]
     want(source.encode() == params, "what is passed on is not as the prefill wrote it")
     for key, got in (("remote_engine_id", engine), ("remote_host", host), ("remote_request_id", request)):
         want(not lone(given[key]) and given[key].encode() == got, f"the router has read another {key}")
     want(str(given["remote_port"]).encode() == port, "the router has read another remote_port")
+
+
+def taken(answer, value, why):
+    """The params of an answer that the router has taken, and their source."""
+    want(why is None, f"a handoff is taken from what Python cannot read: {why}")
+    want(isinstance(value, dict), "a handoff is taken from what is no object")
+    fault = unfit(value)
+    want(fault is None, f"a handoff is taken: {fault}")
+    source = [m[2] for m in members(answer.decode("utf-8")) if m[0] == "kv_transfer_params"][-1]
+    return value["kv_transfer_params"], source
 
 
 def unfit(value):
@@ -361,9 +381,83 @@ def unfit(value):
     return None
 
 
+# -- through the whole router -----------------------------------------------
+
+
+def judge_routed(endpoint, body, status, path, reason, told, request_id, answer, asked, *legs):
+    """legs are the bodies that instances got, the first so many (asked) the
+    prefill; answer is what that says, whenever it is asked."""
+    endpoint, status, path, reason, request_id = (b.decode() for b in (endpoint, status, path, reason, request_id))
+    if status == "400":
+        want(not legs, f"refused, but {len(legs)} legs were sent")
+        judge_told(endpoint, told)
+        judge_request(endpoint.encode(), b"refused", body, b"", b"", b"", b"", b"")
+        return
+    want(status == "200", f"the client got {status}")
+    value, why = read(body)
+    text = accepted(body, value, why)
+    want(not refused_by_vllm(value), "accepted with a model that is no text")
+    ones, twos = legs[:int(asked)], legs[int(asked):]
+    want(len(twos) == 1, f"the decode was asked {len(twos)} times")
+    if path == "local" and reason in UNSUPPORTED:
+        want(not ones, "local, but the prefill was asked")
+        why = [k for k in (*CARRIED[endpoint], *LOOKED_AT[endpoint]) if value.get(k) is not None]
+        want(why, f"local ({reason}) for no member")
+        judge_leg("the only leg", text, value, twos[0], {})
+        return
+    want(len(ones) == 1, f"the prefill was asked {len(ones)} times")
+    judge_leg("leg 1", text, value, ones[0], leg_one(endpoint, value, request_id))
+    judge_carried(endpoint, value)
+    said, why = read(answer)
+    if path == "local":
+        want(reason in REFUSED, f"local after leg 1: {reason}")
+        want(why is not None or excused(answer, said) is not None or unfit(said) is not None or foreign(said, request_id),
+             "a handoff is refused that Python reads and that is fit")
+        judge_leg("the leg without the handoff", text, value, twos[0], {})
+        return
+    want(path == "disaggregated" and reason == "", f"path {path}, reason {reason}")
+    given, source = taken(answer, said, why)
+    want(not foreign(said, request_id), "a handoff is taken that is another's")
+    judge_leg("leg 2", text, value, twos[0], {"kv_transfer_params": given})
+    passed = [m[2] for m in members(twos[0].decode("utf-8")) if m[0] == "kv_transfer_params"]
+    want(passed == [source], "leg 2: the params are not as the prefill wrote them")
+
+
+# Why a request goes to a decode alone: by what it asks, and by what a prefill said.
+UNSUPPORTED = ("multiple_choices", "list_prompt", "unsupported_request")
+REFUSED = ("prefill_failed", "no_transfer_params")
+
+
+def judge_told(endpoint, told):
+    """A refusal is told in the endpoint's shape."""
+    value, why = read(told)
+    want(why is None, f"the client's error cannot be read: {why}")
+    error = value.get("error") if isinstance(value, dict) else None
+    want(isinstance(error, dict), "the client's error is none")
+    texts = [error.get("message"), error.get("type")]
+    want(all(isinstance(t, str) and t for t in texts), "the client's error has no message or no type")
+    if endpoint == "/v1/messages":
+        want(value.get("type") == "error" and error.keys() == {"type", "message"}, "the client's error is not in Anthropic's shape")
+    else:
+        want(error.keys() == {"message", "type", "param", "code"} and error["code"] == 400, "the client's error is not in OpenAI's shape")
+
+
+def foreign(value, request_id):
+    """Whether fit params are another request's, or of no address."""
+    p = value["kv_transfer_params"]
+    if request_id not in p["remote_request_id"]:
+        return True
+    try:
+        ip = ipaddress.ip_address(p["remote_host"])
+    except ValueError:
+        return False  # a name
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return ip.is_unspecified or ip.is_multicast
+
+
 # -- talking ----------------------------------------------------------------
 
-JUDGES = {b"request": judge_request, b"answer": judge_answer}
+JUDGES = {b"request": judge_request, b"answer": judge_answer, b"routed": judge_routed}
 
 
 def receive(stream):

@@ -13,8 +13,8 @@ import (
 // given is what a prefill hands over; it must come out of leg 2 as it is.
 const given = `{"do_remote_prefill":true,"do_remote_decode":false,"remote_block_ids":[[17,18]],"remote_engine_id":"06629847","remote_request_id":"chatcmpl-1","remote_host":"127.0.0.1","remote_port":15600,"tp_size":1,"new":9007199254740993}`
 
-// requestID is leg 1's X-Request-Id.
-const requestID = "r-1"
+// requestID is leg 1's X-Request-Id, by which given is that request's.
+const requestID = "chatcmpl-1"
 
 // judged is the router's part that reads and writes JSON, with the memory that
 // it keeps between requests, and the judge of it.
