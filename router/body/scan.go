@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -31,11 +32,21 @@ func (e *SyntaxError) Error() string {
 type scanner struct {
 	b []byte
 	i int
+	// seen is all bytes of strings or-ed together, eight at a time: without a
+	// high bit there is nothing but ASCII, and no UTF-8 to be checked.
+	seen uint64
 }
 
 func (s *scanner) fail(reason string) error { return &SyntaxError{Offset: s.i, Reason: reason} }
 
 func (s *scanner) space() {
+	if s.i < len(s.b) && s.b[s.i] > ' ' {
+		return
+	}
+	s.spaces()
+}
+
+func (s *scanner) spaces() {
 	for s.i < len(s.b) {
 		switch s.b[s.i] {
 		case ' ', '\t', '\n', '\r':
@@ -130,8 +141,10 @@ func (s *scanner) array(depth int, element func(start, end int)) error {
 	}
 	for {
 		start := s.i
-		if err := s.value(depth + 1); err != nil {
-			return err
+		if !s.short() {
+			if err := s.value(depth + 1); err != nil {
+				return err
+			}
 		}
 		if element != nil {
 			element(start, s.i)
@@ -150,15 +163,13 @@ func (s *scanner) array(depth int, element func(start, end int)) error {
 	}
 }
 
-// text walks a string at its opening quote, eight bytes at a time where they
+// text walks a string at its opening quote, many bytes at a time where they
 // are nothing but text: a prompt is mostly that.
 func (s *scanner) text() error {
-	for s.i++; s.i < len(s.b); s.i++ {
-		for s.i+8 <= len(s.b) && plain(binary.LittleEndian.Uint64(s.b[s.i:])) {
-			s.i += 8
-		}
+	for s.i++; ; s.i++ {
+		s.plain()
 		if s.i == len(s.b) {
-			break
+			return s.fail("string without an end")
 		}
 		switch c := s.b[s.i]; {
 		case c == '"':
@@ -170,20 +181,47 @@ func (s *scanner) text() error {
 			}
 		case c < 0x20:
 			return s.fail("control character in a string")
+		default:
+			s.seen |= uint64(c)
 		}
 	}
-	return s.fail("string without an end")
 }
 
-// plain reports whether none of eight bytes is a quote, a backslash or a
-// control character. Each term sets a byte's high bit if the byte, below 0x80,
-// is what it looks for; a byte after one that was found may be wrong, which
-// only makes the caller look closely.
-func plain(x uint64) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
+// plain goes on to what may end a string's plain text, or to the last few bytes
+// of the document.
+func (s *scanner) plain() {
+	b, i, seen := s.b, s.i, s.seen
+	for ; len(b)-i >= 32; i += 32 {
+		four := b[i : i+32]
+		w, x := binary.LittleEndian.Uint64(four), binary.LittleEndian.Uint64(four[8:])
+		y, z := binary.LittleEndian.Uint64(four[16:]), binary.LittleEndian.Uint64(four[24:])
+		if (special(w)|special(x)|special(y)|special(z))&highBits != 0 {
+			break
+		}
+		seen |= w | x | y | z
+	}
+	for ; len(b)-i >= 8; i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		if at := special(x) & highBits; at != 0 {
+			n := bits.TrailingZeros64(at) / 8
+			seen |= x & (1<<(8*n) - 1)
+			i += n
+			break
+		}
+		seen |= x
+	}
+	s.i, s.seen = i, seen
+}
+
+const highBits = 0x8080808080808080
+
+// special sets the high bit of each of eight bytes that is a quote, a backslash
+// or a control character. Bytes behind the first such one may have theirs set
+// for nothing; the other bits mean nothing.
+func special(x uint64) uint64 {
+	const ones = 0x0101010101010101
 	quote, backslash := x^(ones*'"'), x^(ones*'\\')
-	hit := (x-ones*0x20)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash
-	return hit&high == 0
+	return (x-ones*0x20)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash
 }
 
 // escape walks from a backslash to the last byte of its escape.
@@ -206,6 +244,21 @@ func (s *scanner) escape() error {
 
 func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+// short walks a plain whole number of a list, if that is what comes: a prompt
+// of token ids, or a handoff's blocks, has thousands.
+func (s *scanner) short() bool {
+	n := 0
+	for rest := s.b[s.i:]; n < len(rest) && rest[n]-'0' <= 9; {
+		n++
+	}
+	end := s.i + n
+	if n == 0 || n > 18 || n > 1 && s.b[s.i] == '0' || end == len(s.b) || s.b[end] != ',' && s.b[end] != ']' {
+		return false
+	}
+	s.i = end
+	return true
 }
 
 // number walks a number; "-" alone, leading zeros and bare points are errors.
@@ -268,9 +321,6 @@ func (s *scanner) start() error {
 	if bytes.HasPrefix(s.b, []byte("\xef\xbb\xbf")) {
 		return s.fail("starts with a byte order mark; leave it out")
 	}
-	if !utf8.Valid(s.b) {
-		return s.fail("not UTF-8")
-	}
 	s.space()
 	if s.i == len(s.b) {
 		return s.fail("empty")
@@ -278,11 +328,15 @@ func (s *scanner) start() error {
 	return nil
 }
 
-// end checks that nothing but space follows.
+// end checks that nothing but space follows, and that the strings are UTF-8:
+// nothing else in a document can be anything but ASCII.
 func (s *scanner) end() error {
 	s.space()
 	if s.i != len(s.b) {
 		return s.fail("something follows the value")
+	}
+	if s.seen&highBits != 0 && !utf8.Valid(s.b) {
+		return s.fail("not UTF-8")
 	}
 	return nil
 }

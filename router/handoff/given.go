@@ -118,19 +118,19 @@ func blockIDs(raw json.RawMessage) bool {
 		return false
 	}
 	flat, depth := false, 0
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case c == '[':
+	for _, c := range raw {
+		if c-'0' <= 9 {
+			flat = flat || depth == 1
+			continue
+		}
+		switch c {
+		case ',', ' ', '\t', '\n', '\r':
+		case '[':
 			if depth++; depth > 2 || flat {
 				return false
 			}
-		case c == ']':
+		case ']':
 			depth--
-		case c >= '0' && c <= '9':
-			if depth == 1 {
-				flat = true
-			}
-		case c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r':
 		default:
 			return false // a sign, a fraction, a name
 		}
