@@ -123,3 +123,22 @@ func TestWorth_forgetsHowItWas(t *testing.T) {
 	feed(0.030)
 	require.InDelta(t, 6000, w.Threshold(), 150)
 }
+
+func TestBlockSet_holdsWhatWasAdded(t *testing.T) {
+	var s blockSet
+	require.False(t, s.has(1))
+	for round := range 2 {
+		for n := range uint64(5000) {
+			require.False(t, s.has(n<<40+1), "round %d", round)
+			s.add(n<<40 + 1)
+			s.add(n<<40 + 1)
+			require.Equal(t, int(n)+1, s.n)
+		}
+		for n := range uint64(5000) {
+			require.True(t, s.has(n<<40+1))
+			require.False(t, s.has(n<<40+2))
+		}
+		require.LessOrEqual(t, len(s.slots), 4*5000)
+		s.clear()
+	}
+}

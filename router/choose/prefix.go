@@ -15,19 +15,13 @@ type prefixIndex struct {
 	instances map[fleet.Key]*generations
 }
 
-type generations struct{ young, old map[uint64]struct{} }
+type generations struct{ young, old blockSet }
 
 func newPrefixIndex(most int) *prefixIndex {
 	return &prefixIndex{most: max(1, most/2), instances: map[fleet.Key]*generations{}}
 }
 
-func (g *generations) has(block uint64) bool {
-	if _, ok := g.young[block]; ok {
-		return true
-	}
-	_, ok := g.old[block]
-	return ok
-}
+func (g *generations) has(block uint64) bool { return g.young.has(block) || g.old.has(block) }
 
 // cached is how many leading blocks the instance was sent before. Blocks are
 // chained and were added together, so those that it has are the first ones:
@@ -57,16 +51,20 @@ func (x *prefixIndex) add(k fleet.Key, blocks []uint64) {
 	}
 	g := x.instances[k]
 	if g == nil {
-		g = &generations{young: map[uint64]struct{}{}}
+		g = &generations{}
 		x.instances[k] = g
+	}
+	if g.young.has(blocks[len(blocks)-1]) {
+		return // with all before it, which were added after it
 	}
 	// The last first: when a long prompt turns the generation over within
 	// itself, its beginning, which others share, must be in the young one.
 	for i := len(blocks) - 1; i >= 0; i-- {
-		if len(g.young) >= x.most {
-			g.old, g.young = g.young, make(map[uint64]struct{}, x.most/4)
+		if g.young.n >= x.most {
+			g.old, g.young = g.young, g.old
+			g.young.clear()
 		}
-		g.young[blocks[i]] = struct{}{}
+		g.young.add(blocks[i])
 	}
 }
 
@@ -76,7 +74,7 @@ func (x *prefixIndex) forget(k fleet.Key) { delete(x.instances, k) }
 // size is the number of blocks that are remembered of an instance.
 func (x *prefixIndex) size(k fleet.Key) int {
 	if g := x.instances[k]; g != nil {
-		return len(g.young) + len(g.old)
+		return g.young.n + g.old.n
 	}
 	return 0
 }
