@@ -117,7 +117,7 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 	if !t.req.passed && string(t.req.object.Get("stream")) == "true" {
 		limit = t.s.cfg.FirstTokenTimeout
 	}
-	resp, err := t.s.client.Do(ctx, t.request(d, started.Add(limit)))
+	resp, err := t.s.client.Do(ctx, t.request(d, started, limit))
 	if err != nil {
 		return nil, late(err, limit)
 	}

@@ -104,7 +104,7 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 // leg 2's body in t.leg. It returns which of the decodes may take it.
 func (t *trip) legOne(ctx context.Context, p *fleet.Instance, decodes []*fleet.Instance) ([]*fleet.Instance, error) {
 	started := time.Now()
-	resp, err := t.s.client.Do(ctx, t.request(p, started.Add(t.s.cfg.PrefillTimeout)))
+	resp, err := t.s.client.Do(ctx, t.request(p, started, t.s.cfg.PrefillTimeout))
 	if err != nil {
 		return nil, prefillError(err)
 	}
@@ -182,11 +182,11 @@ func prefillError(err error) error {
 	return err
 }
 
-// request is the leg that t.leg holds the body of.
-func (t *trip) request(i *fleet.Instance, deadline time.Time) *upstream.Request {
+// request is the leg that t.leg holds the body of, and how long it may take.
+func (t *trip) request(i *fleet.Instance, started time.Time, limit time.Duration) *upstream.Request {
 	t.up = upstream.Request{
 		Method: http.MethodPost, Base: i.URL, Path: string(t.req.endpoint),
-		Header: t.req.header, Body: t.leg.Parts(), Deadline: deadline,
+		Header: t.req.header, Body: t.leg.Parts(), Deadline: started.Add(limit), Slack: limit / 64,
 	}
 	if t.legSpan != nil { // vLLM's spans become its children
 		h := http.Header{}

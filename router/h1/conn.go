@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nomad-vllm/nomad-vllm/router/socket"
 	"github.com/nomad-vllm/nomad-vllm/router/wire"
 )
 
@@ -31,6 +32,7 @@ type conn struct {
 	fresh  atomic.Pointer[time.Time] // when it was accepted; nil once it has had a request
 	state  atomic.Int32
 	headBy time.Time // when the request's head must be there
+	readBy deadline
 
 	mu   sync.Mutex
 	gone bool            // the client has closed its side
@@ -128,17 +130,13 @@ func (c *conn) fill(first bool) error {
 		if c.state.CompareAndSwap(active, idle); c.s.stopping.Load() && !c.s.patient.Load() && c.fresh.Load() == nil {
 			return io.EOF
 		}
-		if err := c.readBy(now, c.s.IdleTimeout); err != nil {
-			return err
-		}
+		c.readBy.within(now, c.s.IdleTimeout)
 	} else if c.headBy.IsZero() { // once: a client that sends byte by byte gets no more time
 		c.headBy = now
 		c.state.CompareAndSwap(idle, active)
-		if err := c.readBy(now, c.s.ReadHeaderTimeout); err != nil {
-			return err
-		}
+		c.readBy.within(now, c.s.ReadHeaderTimeout)
 	}
-	n, err := c.nc.Read(c.buf[len(c.buf):cap(c.buf)])
+	n, err := c.read(c.buf[len(c.buf):cap(c.buf)])
 	c.buf = c.buf[:len(c.buf)+n]
 	if n > 0 {
 		return nil
@@ -149,6 +147,15 @@ func (c *conn) fill(first bool) error {
 	return err
 }
 
+// writeParts writes pieces as one.
+func (c *conn) writeParts(parts ...[]byte) (int64, error) {
+	if nc, ok := c.nc.(*socket.Conn); ok {
+		return nc.WriteParts(parts...)
+	}
+	v := net.Buffers(parts)
+	return v.WriteTo(c.nc)
+}
+
 // givePage lends the page to others while nothing is to be read.
 func (c *conn) givePage() {
 	if c.page != nil {
@@ -157,12 +164,14 @@ func (c *conn) givePage() {
 	}
 }
 
-// readBy bounds reading; no limit lifts the bound.
-func (c *conn) readBy(now time.Time, limit time.Duration) error {
-	if limit == 0 {
-		return c.nc.SetReadDeadline(time.Time{})
+// read reads from the connection, until the time that readBy says.
+func (c *conn) read(p []byte) (int, error) {
+	if t, changed := c.readBy.due(); changed {
+		if err := c.nc.SetReadDeadline(t); err != nil {
+			return 0, err
+		}
 	}
-	return c.nc.SetReadDeadline(now.Add(limit))
+	return c.nc.Read(p)
 }
 
 // handle runs the handler; false if the connection is at its end.
@@ -235,7 +244,7 @@ func (c *conn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime)) // the last: readBy need not know
 	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes)
 }
 

@@ -269,11 +269,9 @@ func (b *body) wait(p []byte) (int, error) {
 	}
 	if !b.timeless {
 		b.timeless = true
-		if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
-			return 0, err
-		}
+		c.readBy.at(time.Time{})
 	}
-	n, err := c.nc.Read(p)
+	n, err := c.read(p)
 	if n > 0 {
 		err = nil // the next read says it again
 	}

@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -30,8 +29,6 @@ type response struct {
 	head    []byte // without framing, from WriteHeader on
 	pending []byte // of the answer, not sent yet
 	out     []byte // room to put a message together
-	parts   [4][]byte
-	vector  net.Buffers
 }
 
 // holdMost is how much of an answer waits for the rest of it.
@@ -129,7 +126,8 @@ func (w *response) Flush() { _ = w.FlushError() }
 // SetReadDeadline bounds reading the request's body.
 func (w *response) SetReadDeadline(t time.Time) error {
 	w.c.body.timeless = true // it is the handler's now
-	return w.c.nc.SetReadDeadline(t)
+	w.c.readBy.at(t)
+	return nil
 }
 
 // SetWriteDeadline bounds writing the answer; the next request starts without.
@@ -174,9 +172,7 @@ func (w *response) send(p []byte, last bool) error {
 	} else { // a large piece is sent from where it lies
 		at := len(b)
 		b = append(b, tail...)
-		w.vector = append(w.parts[:0], b[:at], p, b[at:])
-		_, err = w.vector.WriteTo(w.c.nc)
-		w.parts = [4][]byte{}
+		_, err = w.c.writeParts(b[:at], p, b[at:])
 	}
 	w.out = b
 	if w.err = err; err != nil {

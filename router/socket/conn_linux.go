@@ -17,7 +17,11 @@ type Conn struct {
 	// One transfer each way, and the functions that carry it out, made once so
 	// that a transfer costs no garbage.
 	in, out     transfer
+	parts       []syscall.Iovec // what is left of a write of several pieces
+	pieces      net.Buffers     // the same, where net writes them
+	vector      net.Buffers
 	read, write func(fd uintptr) bool
+	writev      func(fd uintptr) bool
 	peek        func(fd uintptr)
 	there       bool // a byte to be read, as peek found
 	glance      [1]byte
@@ -49,6 +53,22 @@ func New(tcp *net.TCPConn) (*Conn, error) {
 			}
 		}
 		return false
+	}
+	c.writev = func(fd uintptr) bool {
+		for len(c.parts) > 0 {
+			n, _, err := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&c.parts[0])), uintptr(len(c.parts)))
+			switch err {
+			case syscall.EINTR:
+			case syscall.EAGAIN:
+				return false
+			case 0:
+				c.wrote(int(n))
+			default:
+				c.out.err = err
+				return true
+			}
+		}
+		return true
 	}
 	c.peek = func(fd uintptr) {
 		n, _, err := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&c.glance[0])), 1,
@@ -110,6 +130,50 @@ func (c *Conn) Quiet() (open, silent bool) {
 	c.in.err = 0
 	silent = err == syscall.EAGAIN
 	return silent || err == 0 && c.there, silent
+}
+
+// WriteParts writes several pieces as one. It keeps none of them.
+func (c *Conn) WriteParts(parts ...[]byte) (int64, error) {
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	if watched || size == 0 || size > longest || len(parts) > maxParts {
+		c.pieces = append(c.pieces[:0], parts...)
+		defer clear(c.pieces)
+		c.vector = c.pieces // which writing uses up
+		return c.vector.WriteTo(c.TCPConn)
+	}
+	room := c.parts[:0]
+	for _, p := range parts {
+		if len(p) > 0 {
+			room = append(room, syscall.Iovec{Base: &p[0], Len: uint64(len(p))})
+		}
+	}
+	c.parts = room
+	n, err := c.out.end("write", c.raw.Write(c.writev))
+	clear(room)
+	c.parts = room[:0]
+	return int64(n), err
+}
+
+// maxParts is far below the system's limit of 1024.
+const maxParts = 256
+
+// wrote takes what was written off c.parts.
+func (c *Conn) wrote(n int) {
+	c.out.done += n
+	for n > 0 {
+		first := &c.parts[0]
+		if m := int(first.Len); n >= m {
+			n -= m
+			c.parts = c.parts[1:]
+			continue
+		}
+		first.Base = (*byte)(unsafe.Add(unsafe.Pointer(first.Base), n))
+		first.Len -= uint64(n)
+		n = 0
+	}
 }
 
 // Write is io.Writer's.

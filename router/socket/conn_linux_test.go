@@ -115,22 +115,64 @@ func TestConn_quietTellsWhatAnIdleConnectionIs(t *testing.T) {
 	require.False(t, open)
 }
 
-func TestConn_vectoredWritesAreNets(t *testing.T) {
+func TestConn_writesPiecesAsOne(t *testing.T) {
 	ours, theirs := pair(t)
-	v := net.Buffers{[]byte("ab"), []byte("cd")}
-	_, err := v.WriteTo(ours)
+	n, err := ours.WriteParts([]byte("ab"), nil, []byte("cd"))
 	require.NoError(t, err)
-	got := make([]byte, 4)
-	n, err := theirs.Read(got)
+	require.Equal(t, int64(4), n)
+	got := make([]byte, 5)
+	m, err := theirs.Read(got)
 	require.NoError(t, err)
-	require.Equal(t, "abcd", string(got[:n]), "in one packet")
+	require.Equal(t, "abcd", string(got[:m]), "in one packet")
+	n, err = ours.WriteParts()
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+// Little room makes the system take pieces in parts, which begin and end anywhere.
+func TestConn_writesPiecesWholeHoweverLittleIsTaken(t *testing.T) {
+	ours, theirs := pair(t)
+	require.NoError(t, ours.SetWriteBuffer(4<<10))
+	require.NoError(t, theirs.SetReadBuffer(4<<10))
+	var parts [][]byte
+	var want []byte
+	for n := range maxParts {
+		p := bytes.Repeat([]byte{byte(n)}, n)
+		parts, want = append(parts, p), append(want, p...)
+	}
+	for _, parts := range [][][]byte{parts, append(parts, []byte{}), {want, want, want}} {
+		sent := bytes.Join(parts, nil)
+		wrote := make(chan error, 1)
+		go func() {
+			n, err := ours.WriteParts(parts...)
+			if err == nil && n != int64(len(sent)) {
+				err = io.ErrShortWrite
+			}
+			wrote <- err
+		}()
+		got := make([]byte, len(sent))
+		for have := 0; have < len(got); {
+			n, err := theirs.Read(got[have:min(len(got), have+1000)])
+			require.NoError(t, err)
+			have += n
+		}
+		require.NoError(t, <-wrote)
+		require.True(t, bytes.Equal(sent, got))
+	}
+	require.NoError(t, ours.Close())
+	_, err := ours.WriteParts([]byte("x"))
+	require.ErrorIs(t, err, net.ErrClosed)
 }
 
 func TestConn_costsNoGarbage(t *testing.T) {
 	ours, theirs := pair(t)
 	one := make([]byte, 1)
+	parts := [][]byte{one, one}
 	allocs := testing.AllocsPerRun(100, func() {
 		_, _ = ours.Write(one)
+		_, _ = theirs.Read(one)
+		_, _ = ours.WriteParts(parts...)
+		_, _ = theirs.Read(one)
 		_, _ = theirs.Read(one)
 		_, _ = theirs.Write(one)
 		_, _ = ours.Read(one)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +72,9 @@ type Request struct {
 	Body [][]byte
 	// Deadline ends the whole exchange, the response's body included. Zero: none.
 	Deadline time.Time
+	// Slack is by how much the Deadline may come too soon. Each change of a
+	// connection's costs a hundredth of a request, and most are alike.
+	Slack time.Duration
 }
 
 // Error is a request that brought no response.
@@ -121,6 +125,9 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		cn.close()
 		if !again || ctx.Err() != nil {
 			h.end()
+			if errors.Is(err.Err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+				return nil, ErrDeadline
+			}
 			return nil, reason(ctx, r, err)
 		}
 		cn = nil // the pool's others are as old: take a fresh one

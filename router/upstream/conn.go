@@ -23,7 +23,7 @@ type conn struct {
 	opened    time.Time // when it was dialed
 	reused    bool      // it has carried a request before
 	idleSince time.Time // while in the pool
-	timed     bool      // a deadline is set
+	deadline  time.Time // as set on nc; zero: none
 	sent      uint64    // bytes written since it was opened
 	answered  uint64    // of these, the bytes of requests that were answered
 	pieces    [][]byte  // room for a vectored write
@@ -62,7 +62,7 @@ func (h *headPool) put(b *[]byte) {
 // connection is of no further use; the caller closes it.
 func (cn *conn) exchange(ctx context.Context, r *Request, maxHead int) (*Response, *Error) {
 	stop := afterFunc(ctx, cn.hangUp)
-	if err := cn.setDeadline(r.Deadline); err != nil {
+	if err := cn.setDeadline(r.Deadline, r.Slack); err != nil {
 		stop()
 		return nil, &Error{NotSent: true, Err: err}
 	}
@@ -92,11 +92,13 @@ func afterFunc(ctx context.Context, f func()) (stop func() bool) {
 	return context.AfterFunc(ctx, f)
 }
 
-func (cn *conn) setDeadline(t time.Time) error {
-	if t.IsZero() && !cn.timed {
+// setDeadline bounds the exchange by t, or by up to slack sooner: an earlier
+// request's deadline stays if it is near enough.
+func (cn *conn) setDeadline(t time.Time, slack time.Duration) error {
+	if t.Equal(cn.deadline) || !t.IsZero() && !cn.deadline.IsZero() && t.After(cn.deadline) && t.Sub(cn.deadline) < slack {
 		return nil
 	}
-	cn.timed = !t.IsZero()
+	cn.deadline = t
 	return cn.nc.SetDeadline(t)
 }
 
@@ -122,8 +124,12 @@ func (cn *conn) send(r *Request) (whole bool, err error) {
 		n = int64(m)
 	} else {
 		cn.pieces = append(append(cn.pieces[:0], head), r.Body...)
-		cn.vector = cn.pieces // which writing uses up
-		n, err = cn.vector.WriteTo(cn.nc)
+		if cn.tcp != nil && !cn.host.tls {
+			n, err = cn.tcp.WriteParts(cn.pieces...)
+		} else {
+			cn.vector = cn.pieces // which writing uses up
+			n, err = cn.vector.WriteTo(cn.nc)
+		}
 		clear(cn.pieces) // an idle connection must hold no request's body
 	}
 	cn.sent += uint64(n)

@@ -209,7 +209,7 @@ func (r *Response) Discard() { r.keep = false }
 
 // SetDeadline replaces the request's Deadline for what is still to come of the
 // body; zero: none.
-func (r *Response) SetDeadline(t time.Time) error { return r.cn.setDeadline(t) }
+func (r *Response) SetDeadline(t time.Time) error { return r.cn.setDeadline(t, 0) }
 
 // Close ends the exchange. The connection is used again if the body was read
 // to its end, and closed otherwise, upon which vLLM aborts the request.
