@@ -138,7 +138,7 @@ func (s *Server) view() metrics.View {
 	for _, i := range t.Snapshot.Instances {
 		l := s.chooser.Of(i)
 		v.Instances = append(v.Instances, metrics.Instance{
-			ID: i.ID, Role: i.Role, Usable: i.Usable(),
+			ID: i.ID, Model: i.Meta.Model, Role: i.Role, Usable: i.Usable(),
 			Prefills: l.Prefills, PrefillBytes: l.PrefillBytes, Decodes: l.Decodes,
 			Breaker: s.breakers.State(i), Share: l.Share,
 		})
