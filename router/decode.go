@@ -141,16 +141,8 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 	}
 	switch a.verdict {
 	case sse.Token:
-		if !a.stream {
-			break
-		}
-		t.out.firstToken = time.Since(t.req.started)
-		t.s.metrics.FirstToken(t.out.path, t.out.firstToken)
-		t.legSpan.Event("first token", time.Now())
-		if took := time.Since(started).Seconds(); t.out.path == pd.PathLocal {
-			t.s.worth.Alone(t.load.Bytes, took)
-		} else {
-			t.s.worth.Handed(t.load.Bytes, t.out.prefillTook.Seconds(), took)
+		if a.stream {
+			t.firstToken(started)
 		}
 	case sse.Failed:
 		t.s.metrics.StreamFailure(metrics.StreamError)
@@ -160,6 +152,21 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 		t.s.metrics.StreamFailure(metrics.StreamAborted)
 	}
 	return a, nil
+}
+
+// firstToken times a stream's first token, of a leg that started then.
+func (t *trip) firstToken(started time.Time) {
+	now := time.Now()
+	t.out.firstToken = now.Sub(t.req.started)
+	t.s.metrics.FirstToken(t.out.path, t.out.firstToken)
+	t.legSpan.Event("first token", now)
+	took := now.Sub(started).Seconds()
+	if t.out.path == pd.PathLocal {
+		t.s.worth.Alone(t.load.Bytes, took)
+		return
+	}
+	t.s.worth.Handed(t.load.Bytes, t.out.prefillTook.Seconds(), took)
+	t.s.metrics.Handoff(now.Sub(t.given))
 }
 
 // judge reads a stream up to its first token, and another answer to its end if

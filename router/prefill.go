@@ -158,7 +158,8 @@ func (t *trip) take(p *fleet.Instance, answer []byte, connected time.Time, decod
 		return nil, err
 	}
 	t.s.nixl.DecodeBody(&t.leg, t.req.object, given.Params)
-	t.expires = time.Now().Add(handoff.Lease(p))
+	t.given = time.Now()
+	t.expires = t.given.Add(handoff.Lease(p))
 	return decodes, nil
 }
 

@@ -150,9 +150,14 @@ func (t *trip) send(a *answer, piece []byte) error {
 		t.s.metrics.StreamFailure(metrics.StreamLateError)
 		t.out.failure = "the stream had an error event"
 	}
-	if now := time.Now(); now.Sub(t.writing) > t.s.cfg.WriteTimeout/4 {
+	now := time.Now()
+	if a.stream && !t.req.passed {
+		t.s.metrics.Piece(&t.gaps, now.Sub(t.req.started))
+	}
+	if now.Sub(t.writing) > t.s.cfg.WriteTimeout/4 {
 		t.writing = now // as for stallWatch
 		_ = t.control.SetWriteDeadline(now.Add(t.s.cfg.WriteTimeout))
+		t.s.metrics.InterToken(t.out.path, &t.gaps) // a stream may last for an hour
 	}
 	n, err := t.w.Write(piece)
 	t.out.bytes += int64(n)
@@ -249,6 +254,7 @@ func (t *trip) finish() {
 	t.s.metrics.End()
 	t.s.flows.saw(t.req.started.Add(took), &t.out, t.req.id)
 	t.s.metrics.Request(t.out.path, t.out.reason, t.out.code, took)
+	t.s.metrics.InterToken(t.out.path, &t.gaps)
 	t.span.Set("pd.path", string(t.out.path))
 	t.span.Set("pd.reason", string(t.out.reason))
 	t.span.End(t.out.code, t.out.failure)

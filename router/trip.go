@@ -45,12 +45,14 @@ type trip struct {
 	leg      body.Pieces      // the body of the leg that is next or under way
 	up       upstream.Request // that leg
 	handoffs handoff.Reader
-	expires  time.Time      // when what a prefill gave must not be sent any more
+	given    time.Time      // when a prefill gave what leg 2 takes over
+	expires  time.Time      // when that must not be sent any more
 	page     *buffer.Buffer // what an answer passes through
 	control  http.ResponseController
 	values   [16]string // of the answer's header, as far as they have room
 	used     int
 	writing  time.Time // when its write deadline was set
+	gaps     metrics.Gaps
 	watch    sse.Watch
 	line     []byte // room for the log's
 	// The request's span and its latest leg's; nil: not traced.

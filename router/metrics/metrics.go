@@ -30,6 +30,8 @@ type Metrics struct {
 	rejected *prometheus.CounterVec
 	waiting  *prometheus.GaugeVec
 	active   prometheus.Gauge
+	handoff  prometheus.Histogram
+	gaps     *interToken
 
 	known  sync.Map // outcome -> prometheus.Counter: looking labels up costs more than counting
 	path   map[pd.Path]timers
@@ -45,6 +47,7 @@ func buckets() []float64 {
 func New(view func() View) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
+		gaps:     newInterToken(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pd_router_requests_total", Help: "Requests by how they were served (path, empty if they were not), why not disaggregated (reason), and status code.",
 		}, []string{"path", "reason", "code"}),
@@ -57,6 +60,9 @@ func New(view func() View) *Metrics {
 		first: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pd_router_time_to_first_token_seconds", Help: "From a streamed request's arrival to its first token.", Buckets: buckets(),
 		}, []string{"path"}),
+		handoff: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pd_router_handoff_duration_seconds", Help: "From leg 1's answer, taken, to the first token of a stream that a decode took over.", Buckets: buckets(),
+		}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pd_router_retries_total", Help: "Further tries after a failed leg.",
 		}, []string{"leg"}),
@@ -82,7 +88,7 @@ func New(view func() View) *Metrics {
 			Name: "pd_router_requests_in_flight", Help: "Requests being served now.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.retries, m.streams, m.refused, m.suspects, m.failures, m.rejected, m.waiting, m.active,
+	m.registry.MustRegister(m.requests, m.duration, m.leg, m.first, m.handoff, m.gaps, m.retries, m.streams, m.refused, m.suspects, m.failures, m.rejected, m.waiting, m.active,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &instances{view: view})
 	m.zero()
 	m.perLeg, m.path = map[string]prometheus.Observer{}, map[pd.Path]timers{}
@@ -189,6 +195,9 @@ func (m *Metrics) Leg(leg string, took time.Duration) {
 func (m *Metrics) FirstToken(path pd.Path, took time.Duration) {
 	m.path[path].first.Observe(took.Seconds())
 }
+
+// Handoff records how long a handoff took until its first token.
+func (m *Metrics) Handoff(took time.Duration) { m.handoff.Observe(took.Seconds()) }
 
 // Retry counts one further try of a leg.
 func (m *Metrics) Retry(leg string) { m.retries.WithLabelValues(leg).Inc() }
