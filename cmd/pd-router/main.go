@@ -58,8 +58,10 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		fmt.Fprintln(stdout, "pd-router", version)
 		return exitOK
 	}
+	log := newLines(stderr)
+	defer log.Flush()
 	logger := hclog.New(&hclog.LoggerOptions{
-		Name: "pd-router", Level: hclog.LevelFromString(set.logLevel), JSONFormat: set.logJSON, Output: stderr,
+		Name: "pd-router", Level: hclog.LevelFromString(set.logLevel), JSONFormat: set.logJSON, Output: log,
 	})
 	source, watch, err := newSource(set, logger)
 	if err != nil {
