@@ -96,7 +96,8 @@ func (a *answer) length() int64 {
 // is a late token. It holds one page, and a larger buffer only while more than
 // a page comes at a time, so that an open stream costs little.
 func (t *trip) pump(a *answer) (readErr, writeErr error) {
-	if err := t.send(a, a.held); err != nil || a.whole {
+	now := time.Now()
+	if err := t.send(a, a.held, now, !a.whole); err != nil || a.whole {
 		return nil, err
 	}
 	if t.page == nil {
@@ -104,11 +105,12 @@ func (t *trip) pump(a *answer) (readErr, writeErr error) {
 	}
 	stall := stallWatch{limit: t.s.cfg.StallTimeout}
 	for {
-		if err := stall.wait(a.resp); err != nil {
+		if err := stall.wait(a.resp, now); err != nil {
 			return err, nil
 		}
 		n, err := a.resp.Read(t.page.B)
-		if err := t.send(a, t.page.B[:n]); err != nil {
+		now = time.Now()
+		if err := t.send(a, t.page.B[:n], now, err == nil); err != nil {
 			return nil, err
 		}
 		switch {
@@ -132,8 +134,7 @@ type stallWatch struct {
 	set   time.Time
 }
 
-func (w *stallWatch) wait(r *upstream.Response) error {
-	now := time.Now()
+func (w *stallWatch) wait(r *upstream.Response, now time.Time) error {
 	if now.Sub(w.set) < w.limit/4 {
 		return nil
 	}
@@ -141,8 +142,9 @@ func (w *stallWatch) wait(r *upstream.Response) error {
 	return r.SetDeadline(now.Add(w.limit))
 }
 
-// send writes a piece of the answer.
-func (t *trip) send(a *answer, piece []byte) error {
+// send writes a piece of the answer that came at that time; more if it is not
+// known to be the last, which leaves with the answer's end.
+func (t *trip) send(a *answer, piece []byte, now time.Time, more bool) error {
 	if len(piece) == 0 {
 		return nil
 	}
@@ -150,7 +152,6 @@ func (t *trip) send(a *answer, piece []byte) error {
 		t.s.metrics.StreamFailure(metrics.StreamLateError)
 		t.out.failure = "the stream had an error event"
 	}
-	now := time.Now()
 	if a.stream && !t.req.passed {
 		t.s.metrics.Piece(&t.gaps, now.Sub(t.req.started))
 	}
@@ -159,12 +160,27 @@ func (t *trip) send(a *answer, piece []byte) error {
 		_ = t.control.SetWriteDeadline(now.Add(t.s.cfg.WriteTimeout))
 		t.s.metrics.InterToken(t.out.path, &t.gaps) // a stream may last for an hour
 	}
-	n, err := t.w.Write(piece)
+	var n int
+	var err error
+	if more && (a.stream || a.resp.Length < 0) {
+		n, err = t.writeNow(piece)
+	} else {
+		n, err = t.w.Write(piece)
+	}
 	t.out.bytes += int64(n)
-	if err == nil && !a.whole && (a.stream || a.resp.Length < 0) {
+	return err
+}
+
+// writeNow writes a piece that is not to wait for the next one.
+func (t *trip) writeNow(piece []byte) (int, error) {
+	if w, ok := t.w.(interface{ WriteNow(p []byte) (int, error) }); ok { // h1's
+		return w.WriteNow(piece)
+	}
+	n, err := t.w.Write(piece)
+	if err == nil {
 		err = t.control.Flush()
 	}
-	return err
+	return n, err
 }
 
 func (t *trip) newPage(size int) {

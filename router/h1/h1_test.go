@@ -69,6 +69,12 @@ func TestServer_speaksWithNetHTTPsClient(t *testing.T) {
 				_ = http.NewResponseController(w).Flush()
 			}
 			return
+		case "/now":
+			for rest := b; len(rest) > 0; rest = rest[min(7000, len(rest)):] {
+				_, _ = w.Write(rest[:1])
+				_, _ = w.(interface{ WriteNow(p []byte) (int, error) }).WriteNow(rest[1:min(7000, len(rest))])
+			}
+			return
 		case "/status":
 			w.WriteHeader(http.StatusTeapot)
 		case "/nothing":
@@ -77,7 +83,7 @@ func TestServer_speaksWithNetHTTPsClient(t *testing.T) {
 		}
 		_, _ = w.Write(b)
 	}))
-	for _, path := range []string{"/plain", "/length", "/pieces", "/status", "/nothing", "/with%20space"} {
+	for _, path := range []string{"/plain", "/length", "/pieces", "/now", "/status", "/nothing", "/with%20space"} {
 		for _, body := range []string{"", "small", big} {
 			for _, chunked := range []bool{false, true} {
 				for _, method := range []string{"POST", "HEAD"} {

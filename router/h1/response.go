@@ -85,28 +85,55 @@ func (w *response) bodiless() bool {
 
 // Write takes a piece of the answer.
 func (w *response) Write(p []byte) (int, error) {
+	if err := w.take(p); err != nil {
+		return 0, err
+	}
+	var err error
+	switch {
+	case w.headOnly:
+	case len(w.pending)+len(p) <= holdMost:
+		w.pending = append(w.pending, p...)
+	default:
+		err = w.send(p, false)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// WriteNow is Write and FlushError in one, and copies once less.
+func (w *response) WriteNow(p []byte) (int, error) {
+	if w.headOnly || len(p) == 0 {
+		return len(p), w.FlushError()
+	}
+	err := w.take(p)
+	if err == nil {
+		err = w.send(p, false)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// take counts a piece, if the answer has room for it.
+func (w *response) take(p []byte) error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
 	switch {
 	case w.err != nil:
-		return 0, w.err
+		return w.err
 	case w.headOnly:
-		return len(p), nil
+		return nil
 	case w.bodiless():
-		return 0, http.ErrBodyNotAllowed
+		return http.ErrBodyNotAllowed
 	case w.length >= 0 && w.written+int64(len(p)) > w.length:
-		return 0, http.ErrContentLength
+		return http.ErrContentLength
 	}
 	w.written += int64(len(p))
-	if len(w.pending)+len(p) <= holdMost {
-		w.pending = append(w.pending, p...)
-		return len(p), nil
-	}
-	if err := w.send(p, false); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	return nil
 }
 
 // FlushError sends what is held; http.ResponseController finds it.
@@ -166,8 +193,8 @@ func (w *response) send(p []byte, last bool) error {
 	}
 	w.pending = w.pending[:0]
 	var err error
-	if len(p) == 0 {
-		b = append(b, tail...)
+	if len(p) <= holdMost {
+		b = append(append(b, p...), tail...)
 		_, err = w.c.nc.Write(b)
 	} else { // a large piece is sent from where it lies
 		at := len(b)
