@@ -163,7 +163,7 @@ func (s *scanner) array(depth int, element func(start, end int)) error {
 	}
 }
 
-// text walks a string at its opening quote, many bytes at a time where they
+// text walks a string at its opening quote, eight bytes at a time where they
 // are nothing but text: a prompt is mostly that.
 func (s *scanner) text() error {
 	for s.i++; ; s.i++ {
@@ -187,28 +187,23 @@ func (s *scanner) text() error {
 	}
 }
 
-// plain goes on to what may end a string's plain text, or to the last few bytes
-// of the document.
+// plain goes on, past escapes of one letter, to what else may end a string's
+// plain text, or to the last few bytes of the document.
 func (s *scanner) plain() {
 	b, i, seen := s.b, s.i, s.seen
-	for ; len(b)-i >= 32; i += 32 {
-		four := b[i : i+32]
-		w, x := binary.LittleEndian.Uint64(four), binary.LittleEndian.Uint64(four[8:])
-		y, z := binary.LittleEndian.Uint64(four[16:]), binary.LittleEndian.Uint64(four[24:])
-		if (special(w)|special(x)|special(y)|special(z))&highBits != 0 {
-			break
-		}
-		seen |= w | x | y | z
-	}
-	for ; len(b)-i >= 8; i += 8 {
+	for len(b)-i > 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		if at := special(x) & highBits; at != 0 {
-			n := bits.TrailingZeros64(at) / 8
-			seen |= x & (1<<(8*n) - 1)
-			i += n
+		seen |= x // with what follows the string: too much, which costs a look
+		at := special(x) & highBits
+		if at == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(at) / 8
+		if b[i] != '\\' || !isEscape(b[i+1]) {
 			break
 		}
-		seen |= x
+		i += 2
 	}
 	s.i, s.seen = i, seen
 }
@@ -227,10 +222,10 @@ func special(x uint64) uint64 {
 // escape walks from a backslash to the last byte of its escape.
 func (s *scanner) escape() error {
 	s.i++
-	switch s.peek() {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+	if isEscape(s.peek()) {
 		return nil
-	case 'u':
+	}
+	if s.peek() == 'u' {
 		for range 4 {
 			s.i++
 			if !isHex(s.peek()) {
@@ -240,6 +235,15 @@ func (s *scanner) escape() error {
 		return nil
 	}
 	return s.fail("unknown escape in a string")
+}
+
+// isEscape reports whether c is an escape by itself after a backslash.
+func isEscape(c byte) bool {
+	switch c {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return true
+	}
+	return false
 }
 
 func isHex(c byte) bool {
