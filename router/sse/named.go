@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 )
@@ -85,15 +84,4 @@ func judgeMessage(data []byte) (v Verdict, done bool) {
 		}
 	}
 	return Token, true
-}
-
-// abortedWhole reports whether an answer that was not streamed was given up.
-func (p Protocol) abortedWhole(answer []byte) bool {
-	switch p {
-	case Responses:
-		return bytes.Contains(answer, []byte(`"status":"cancelled"`))
-	case Messages:
-		return bytes.Contains(answer, []byte(`"type":"message"`)) && !bytes.Contains(answer, []byte(`"stop_reason"`))
-	}
-	return bytes.Contains(answer, []byte(`"finish_reason":"abort"`))
 }

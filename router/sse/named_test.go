@@ -75,6 +75,12 @@ func TestJudgeWhole_verdictsOfNamedProtocols(t *testing.T) {
 		{Messages, `{"type":"message","stop_reason":"end_turn","usage":{"input_tokens":0,"output_tokens":4}}`, Token},
 		{Messages, `{"type":"message","content":[{"type":"text","text":""}],"usage":{"input_tokens":1,"output_tokens":0}}`, Aborted},
 		{Messages, `{"type":"message","stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":0}}`, Empty},
+		{Responses, `{"status":"completed","metadata":{"status":"cancelled"},"tools":[{"parameters":{"output_tokens":0}}],"usage":{"output_tokens":4}}`, Token}, // the request's words
+		{Messages, `{"type":"message","content":[{"type":"tool_use","input":{"output_tokens":0}}],"stop_reason":"tool_use","usage":{"output_tokens":9}}`, Token},
+		{Messages, `{"type":"message","content":[{"type":"tool_use","input":{"stop_reason":"x"}}],"usage":{"output_tokens":9}}`, Aborted},
+		{Messages, `{"type":"message","stop_reason":"end_turn","usage":{}`, Garbage},
+		{Responses, `<html>`, Garbage},
+		{Responses, `{"status":1,"usage":{"output_tokens":2}}`, Token},
 	} {
 		require.Equal(t, c.want, c.protocol.JudgeWhole([]byte(c.answer)), c.answer)
 	}
