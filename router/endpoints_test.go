@@ -49,3 +49,12 @@ func TestEndpoints_errorsAreInTheProtocolsShape(t *testing.T) {
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
 	r.post(responsesPath, `{"model":"m","input":"x"}`).apiError(t, http.StatusServiceUnavailable)
 }
+
+// A response repeats its request's metadata, which may read like its own status.
+func TestEndpoints_whatAnAnswerRepeatsIsNotItsOwn(t *testing.T) {
+	p, d := startSim(t, pd.RolePrefill, ""), startSim(t, pd.RoleDecode, "")
+	r := newRig(t, inst("p", p.URL(), pd.RolePrefill), inst("d", d.URL(), pd.RoleDecode))
+	got := r.post(responsesPath, `{"model":"m","input":"hello there","max_output_tokens":5,"metadata":{"status":"cancelled"}}`)
+	got.served(t, pd.PathDisaggregated, "")
+	require.Contains(t, got.body, `"metadata":{"status":"cancelled"}`)
+}

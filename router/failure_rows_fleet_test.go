@@ -125,7 +125,7 @@ func consulStale(t *testing.T, s *suite) *rig {
 		require.Equal(t, "n1/d1", got.Header.Get(pd.HeaderDecode))
 	}
 	r.sees(t, 3)
-	require.Zero(t, r.sum("pd_router_retries_total", nil))
+	require.Zero(t, sum(r.scraped(), "pd_router_retries_total"))
 	return r.rig
 }
 
@@ -144,7 +144,7 @@ func consulEmpty(t *testing.T, s *suite) *rig {
 
 func consulFlaps(t *testing.T, s *suite) *rig {
 	r := s.consul(t)
-	leave, began := r.ask(strings.Replace(rowStream, `"max_tokens":6`, `"max_tokens":400,"ignore_eos":true`, 1))
+	leave, began := r.ask(cmplPath, completions().streamed(400))
 	defer leave()
 	resp := <-began
 	require.NotNil(t, resp)
@@ -178,7 +178,7 @@ func taken(id string, change func(*consultest.Instance), why string) func(t *tes
 			}
 			return false
 		})
-		_, began := r.ask(rowJSON)
+		_, began := r.ask(cmplPath, rowJSON)
 		require.Eventually(t, func() bool { return r.p[0].count() == 1 }, waitFor, tick)
 		sick := r.all[id]
 		change(&sick)
@@ -269,7 +269,7 @@ func slowStart(t *testing.T, s *suite) *rig {
 		before := [2]int{g.d[0].count(), g.d[1].count()}
 		var waiting []<-chan *http.Response
 		for n := range 12 {
-			_, began := g.ask(rowJSON)
+			_, began := g.ask(cmplPath, rowJSON)
 			waiting = append(waiting, began)
 			require.Eventually(t, func() bool { return total(g.d, (*stand).count) == before[0]+before[1]+n+1 }, waitFor, tick)
 		}

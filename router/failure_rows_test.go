@@ -1,16 +1,15 @@
 package router
 
 import (
-	"fmt"
+	"cmp"
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nomad-vllm/nomad-vllm/pd"
@@ -23,25 +22,36 @@ type failureRow struct {
 	play func(t *testing.T, s *suite) *rig
 }
 
+// endpointRow is one that is played on each endpoint.
+type endpointRow struct {
+	id   string
+	play func(t *testing.T, s *suite, d dialect) *rig
+}
+
 // TestFailures plays the whole table. The root package's tests check that no
 // row is without a test and no test without a row.
 func TestFailures(t *testing.T) {
 	counted := countedByRow(t)
-	s := &suite{}
+	s := &suite{says: undisturbed(t)}
 	t.Cleanup(s.close)
-	var rows []failureRow
-	for _, r := range legRows() {
-		rows = append(rows, failureRow{r.id, r.play})
-	}
-	for _, r := range append(append(rows, clientRows()...), fleetRows()...) {
+	for _, r := range append(legsEverywhere(), clientRows()...) {
 		t.Run(r.id, func(t *testing.T) {
-			at := r.play(t, s)
-			for _, series := range counted[r.id] {
-				at.moved(t, series)
-			}
+			onEach(t, func(t *testing.T, d dialect) { r.play(t, s, d).moved(t, counted[r.id]) })
 		})
 	}
+	for _, r := range fleetRows() {
+		t.Run(r.id, func(t *testing.T) { r.play(t, s).moved(t, counted[r.id]) })
+	}
 	s.allFreed(t)
+}
+
+// legsEverywhere are the rows of legs, each of which says on an endpoint what
+// it is there.
+func legsEverywhere() (rows []endpointRow) {
+	for n, r := range legRows(completions()) {
+		rows = append(rows, endpointRow{r.id, func(t *testing.T, s *suite, d dialect) *rig { return legRows(d)[n].play(t, s, d) }})
+	}
+	return rows
 }
 
 // countedByRow is the last column of the table: which counters move.
@@ -63,49 +73,25 @@ func countedByRow(t *testing.T) map[string][]string {
 	return out
 }
 
-// moved waits until a series, as the table writes it ("retries{leg=decode}"),
-// is above zero.
-func (r *rig) moved(t *testing.T, series string) {
+// moved waits until each series, as the table writes it
+// ("retries{leg=decode}"), is above zero.
+func (r *rig) moved(t *testing.T, counted []string) {
 	t.Helper()
-	name, rest, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
-	var labels []string
-	for pair := range strings.SplitSeq(rest, ",") {
-		if k, v, ok := strings.Cut(pair, "="); ok {
-			labels = append(labels, k, v)
-		}
-	}
-	for until := time.Now().Add(waitFor); r.sum("pd_router_"+name+"_total", labels)+r.sum("pd_router_"+name, labels) == 0; <-time.After(tick) {
-		require.True(t, time.Now().Before(until), "%s did not move", series)
+	for until := time.Now().Add(waitFor); len(counted) > 0; <-time.After(tick) {
+		require.True(t, time.Now().Before(until), "%s did not move", counted)
+		now := r.scraped()
+		counted = slices.DeleteFunc(slices.Clone(counted), func(written string) bool {
+			name, rest, _ := strings.Cut(strings.TrimSuffix(written, "}"), "{")
+			var labels []string
+			for pair := range strings.SplitSeq(rest, ",") {
+				if k, v, ok := strings.Cut(pair, "="); ok {
+					labels = append(labels, k, v)
+				}
+			}
+			return sum(now, "pd_router_"+name+"_total", labels...)+sum(now, "pd_router_"+name, labels...) > 0
+		})
 	}
 }
-
-// sum adds up the series of a metric that have the given labels.
-func (r *rig) sum(name string, labels []string) (sum float64) {
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(r.get("/metrics").body))
-	require.NoError(r.t, err)
-	for _, m := range families[name].GetMetric() {
-		has := map[string]string{}
-		for _, l := range m.GetLabel() {
-			has[l.GetName()] = l.GetValue()
-		}
-		all := true
-		for i := 0; i < len(labels); i += 2 {
-			all = all && has[labels[i]] == labels[i+1]
-		}
-		if all {
-			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
-	return sum
-}
-
-// The request of all rows: a prompt of some blocks.
-var (
-	rowPrompt = strings.Repeat("the prefill reads and the decode writes ", 20)
-	rowJSON   = fmt.Sprintf(`{"model":"m","prompt":%q,"max_tokens":6,"temperature":0}`, rowPrompt)
-	rowStream = strings.TrimSuffix(rowJSON, "}") + `,"stream":true}`
-)
 
 // legRow is a row in which one leg's instance fails.
 type legRow struct {
@@ -117,19 +103,19 @@ type legRow struct {
 	closed int // so many members of the pool refuse connections
 	stage  stageConfig
 	stream bool
-	body   string // instead of the usual request
+	tokens int // asked for instead of the usual number
 
 	code   int // 0: 200
 	path   pd.Path
 	reason pd.Reason
-	says   []string // parts of the answer; none: the whole, right text
+	says   string // part of the error, or of the event that ends a stream under way; none: the whole, right answer
 
 	prefills, decodes int // requests that arrived
 	leases            int // that stand afterwards; -1: their time may be over
 	cancelled         int // legs that the router broke off; -1: maybe one, at the end of an answer that it did not like
 }
 
-func (r legRow) play(t *testing.T, s *suite) *rig {
+func (r legRow) play(t *testing.T, s *suite, d dialect) *rig {
 	g := s.stage(t, r.stage)
 	pool := g.d
 	if r.at == pd.RolePrefill {
@@ -143,15 +129,11 @@ func (r legRow) play(t *testing.T, s *suite) *rig {
 			x.does(r.fault)
 		}
 	}
-	body := rowJSON
+	body := d.request(cmp.Or(r.tokens, rowTokens))
 	if r.stream {
-		body = rowStream
+		body = d.streamed(rowTokens)
 	}
-	if r.body != "" {
-		body = r.body
-	}
-	got := g.post(cmplPath, body)
-	r.told(t, got)
+	r.told(t, g.post(d.path, body), d, s.says[d.name])
 	require.Equal(t, r.prefills, total(g.p, (*stand).count), "requests at prefills")
 	require.Equal(t, r.decodes, total(g.d, (*stand).count), "requests at decodes")
 	if r.cancelled >= 0 {
@@ -160,34 +142,39 @@ func (r legRow) play(t *testing.T, s *suite) *rig {
 	if r.leases >= 0 {
 		require.Eventually(t, func() bool { return total(g.p, (*stand).leases) == r.leases }, waitFor, tick, "leases that stand")
 	}
-	require.Eventually(t, func() bool { return g.metric("pd_router_requests_in_flight") == 0 }, waitFor, tick)
-	require.Equal(t, 1.0, g.sum("pd_router_requests_total", nil), "a client that asks again would hide what the router did not do")
+	var now []series
+	require.Eventually(t, func() bool {
+		now = g.scraped()
+		return sum(now, "pd_router_requests_in_flight") == 0
+	}, waitFor, tick)
+	require.Equal(t, 1.0, sum(now, "pd_router_requests_total"), "a client that asks again would hide what the router did not do")
 	return g.rig
 }
 
-// told checks what the client got.
-func (r legRow) told(t *testing.T, got reply) {
+// told checks what the client got, which is want if nothing is to be seen.
+func (r legRow) told(t *testing.T, got reply, d dialect, want string) {
 	t.Helper()
 	if r.code != 0 {
-		e := got.apiError(t, r.code)
-		for _, part := range r.says {
-			require.Contains(t, e.Message, part)
-		}
+		require.Contains(t, d.errorOf(t, got, r.code), r.says)
 		if r.code == http.StatusServiceUnavailable {
 			require.NotEmpty(t, got.Header.Get("Retry-After"))
 		}
 		return
 	}
 	got.served(t, r.path, r.reason)
-	if r.stream {
-		require.True(t, strings.HasSuffix(got.body, "data: [DONE]\n\n"), got.body)
+	if !r.stream {
+		require.Equal(t, want, text(t, got.body))
+		return
 	}
-	for _, part := range r.says {
-		require.Contains(t, got.body, part)
+	h := d.hear(t, got.body)
+	if r.says == "" {
+		require.Equal(t, heard{text: want, whole: true}, h)
+		return
 	}
-	if len(r.says) == 0 {
-		require.Len(t, strings.Fields(text(t, got.body)), 6, "a word a token: %s", got.body)
-	}
+	require.Contains(t, h.err, r.says, "nobody takes it for a whole answer")
+	require.NotEmpty(t, h.text, "what there was: %s", got.body)
+	require.True(t, strings.HasPrefix(want, h.text) && h.text != want, "%q of %q", h.text, want)
+	require.Equal(t, d.end, strings.TrimLeft(h.rest, "\n"), "nothing comes after the error but the protocol's end")
 }
 
 // within is a router with all times short.

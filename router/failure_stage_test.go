@@ -78,9 +78,11 @@ func (s *suite) stage(t *testing.T, c stageConfig) *stage {
 	return g
 }
 
-// suite keeps the simulators of all rows until the leases that they are left
-// with have ended.
+// suite keeps the simulators that a row leaves with blocks until the leases of
+// these have ended.
 type suite struct {
+	says map[string]string // an endpoint's whole, right answer
+
 	mu   sync.Mutex
 	sims []*sim.Instance
 }
@@ -93,12 +95,28 @@ func (s *suite) allFreed(t *testing.T) {
 	require.Eventually(t, func() bool {
 		held = ""
 		for n, x := range s.sims {
-			if st := x.Stats(); st.Leases+st.UsedBlocks+st.Running+st.Waiting+st.Deferred > 0 {
-				held += fmt.Sprintf("simulator %d: %+v\n", n, st)
+			if holds(x) {
+				held += fmt.Sprintf("simulator %d: %+v\n", n, x.Stats())
 			}
 		}
 		return held == ""
 	}, stageLease+10*time.Second, 20*time.Millisecond, "blocks that nobody frees")
+}
+
+func holds(x *sim.Instance) bool {
+	st := x.Stats()
+	return st.Leases+st.UsedBlocks+st.Running+st.Waiting+st.Deferred > 0
+}
+
+// leave is a simulator's end of a row.
+func (s *suite) leave(x *sim.Instance) {
+	if !holds(x) {
+		x.Close()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sims = append(s.sims, x)
 }
 
 func (s *suite) close() {
@@ -123,7 +141,7 @@ type stand struct {
 type fault func(x *stand, w http.ResponseWriter, r *http.Request) bool
 
 func (s *suite) stand(t *testing.T, role pd.Role, slow bool, args ...string) *stand {
-	o := sim.Options{Model: "m", Role: role, Args: append([]string{"--max-model-len", "4096", "--kv-transfer-config.kv_connector_extra_config.kv_lease_duration", fmt.Sprint(stageLease.Seconds())}, args...)}
+	o := sim.Options{Model: "m", Role: role, Args: append([]string{"--max-model-len", "4096", "--num-gpu-blocks-override", "600", "--kv-transfer-config.kv_connector_extra_config.kv_lease_duration", fmt.Sprint(stageLease.Seconds())}, args...)}
 	if slow {
 		p := profile.Fast()
 		p.Load, p.Step = 0, 300*time.Millisecond
@@ -132,9 +150,7 @@ func (s *suite) stand(t *testing.T, role pd.Role, slow bool, args ...string) *st
 	}
 	in, err := sim.Start(t.Context(), o)
 	require.NoError(t, err)
-	s.mu.Lock()
-	s.sims = append(s.sims, in)
-	s.mu.Unlock()
+	t.Cleanup(func() { s.leave(in) })
 	base, err := url.Parse(in.URL())
 	require.NoError(t, err)
 	x := &stand{sim: in, proxy: httputil.NewSingleHostReverseProxy(base)}

@@ -199,35 +199,60 @@ func (p reply) apiError(t *testing.T, code int) apiError {
 	return *e.Error
 }
 
-// metric is the value of one series ("name" or "name{label=value,...}"), -1 if absent.
-func (r *rig) metric(name string, labels ...string) float64 {
+// series is one line of /metrics; a histogram's value is its count.
+type series struct {
+	name   string
+	labels map[string]string
+	value  float64
+}
+
+// is reports whether the series has the name and the labels (name, value, ...).
+func (s series) is(name string, labels []string) bool {
+	for i := 0; i < len(labels); i += 2 {
+		if s.labels[labels[i]] != labels[i+1] {
+			return false
+		}
+	}
+	return s.name == name
+}
+
+// scraped is what /metrics says.
+func (r *rig) scraped() (all []series) {
 	r.t.Helper()
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(r.get("/metrics").body))
+	// Packed it would cost a row more than the row itself.
+	families, err := parser.TextToMetricFamilies(strings.NewReader(r.do(http.MethodGet, "/metrics", "", "Accept-Encoding", "identity").body))
 	require.NoError(r.t, err)
-	f := families[name]
-	if f == nil {
-		return -1
-	}
-next:
-	for _, m := range f.GetMetric() {
-		for i := 0; i < len(labels); i += 2 {
-			found := false
+	for name, f := range families {
+		for _, m := range f.GetMetric() {
+			s := series{name: name, labels: map[string]string{}}
+			s.value = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			for _, l := range m.GetLabel() {
-				found = found || (l.GetName() == labels[i] && l.GetValue() == labels[i+1])
+				s.labels[l.GetName()] = l.GetValue()
 			}
-			if !found {
-				continue next
-			}
+			all = append(all, s)
 		}
-		switch {
-		case m.GetCounter() != nil:
-			return m.GetCounter().GetValue()
-		case m.GetGauge() != nil:
-			return m.GetGauge().GetValue()
-		case m.GetHistogram() != nil:
-			return float64(m.GetHistogram().GetSampleCount())
+	}
+	return all
+}
+
+// metric is the value of one series, -1 if absent.
+func (r *rig) metric(name string, labels ...string) float64 {
+	r.t.Helper()
+	for _, s := range r.scraped() {
+		if s.is(name, labels) {
+			return s.value
 		}
 	}
 	return -1
+}
+
+// sum adds up the series of a metric that have the given labels.
+func sum(of []series, name string, labels ...string) (sum float64) {
+	for _, s := range of {
+		if s.is(name, labels) {
+			sum += s.value
+		}
+	}
+	return sum
 }

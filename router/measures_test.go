@@ -89,7 +89,7 @@ func TestInterToken_isTheTimeBetweenPieces(t *testing.T) {
 			require.GreaterOrEqual(t, series("sum", ""), pause.Seconds())
 			require.LessOrEqual(t, series("bucket", `,le="0.05"`), 3.0, "one gap was longer")
 			require.Equal(t, 4.0, series("bucket", `,le="10"`))
-			require.Equal(t, 4.0, r.sum("pd_router_inter_token_seconds", nil), "of this path only")
+			require.Equal(t, 4.0, sum(r.scraped(), "pd_router_inter_token_seconds"), "of this path only")
 		})
 	}
 }
@@ -128,7 +128,7 @@ func TestInterToken_isOfTokens(t *testing.T) {
 	r.source.set(inst("d", lyrics.URL, pd.RoleDecode))
 	form, contentType := audio(t, "model", "m", "stream", "true")
 	r.post("/v1/audio/transcriptions", form, "Content-Type", contentType).served(t, pd.PathLocal, pd.ReasonNotGenerative)
-	require.Equal(t, 0.0, r.sum("pd_router_inter_token_seconds", nil))
+	require.Equal(t, 0.0, sum(r.scraped(), "pd_router_inter_token_seconds"))
 }
 
 func TestHandoff_isFromThePrefillsAnswerToTheFirstToken(t *testing.T) {
