@@ -162,20 +162,6 @@ func FuzzApply(f *testing.F) {
 
 // The scanner's shortcut through text must stop at each byte that matters,
 // wherever in its stride it lies.
-func TestParse_seesEachByteOfAString(t *testing.T) {
-	for _, bad := range []string{"\x00", "\x1f", "\n", `"`, `\x`, `\`} {
-		for at := range 40 {
-			text := strings.Repeat("a\x7f~é", 10)[:at]
-			text = strings.ToValidUTF8(text, "z")
-			_, err := Parse([]byte(`{"k":"` + text + bad + strings.Repeat("c", 20) + `"}`))
-			require.Error(t, err, "%q at %d", bad, at)
-			o, err := Parse([]byte(`{"k":"` + text + `\"` + strings.Repeat("c", 20) + `","n":1}`))
-			require.NoError(t, err)
-			require.Equal(t, "1", string(o.Get("n")))
-		}
-	}
-}
-
 func BenchmarkParse(b *testing.B) {
 	doc := []byte(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat(`lorem ipsum dolor sit amet\n`, 8000) + `"}],"max_tokens":10}`)
 	var o Object
@@ -209,5 +195,35 @@ func TestText_refusesHalfPairs(t *testing.T) {
 	for _, bad := range []string{`1`, `null`, `"\ud800"`, `"\udc00"`, `"a\ud800x"`, `"\udc00\ud800"`, `"\ud800\ud800\udc00"`, `"\ud800\\udc00"`, `"\ud83d\ude00\ude00"`} {
 		_, isText := Text([]byte(bad))
 		require.False(t, isText, bad)
+	}
+}
+
+func TestValid_isAnyValue(t *testing.T) {
+	for _, ok := range []string{`{"a":[1,"x"]}`, ` [] `, `1`, `"é"`, `null`, `[12345678901234567890,0,-1]`} {
+		require.True(t, Valid([]byte(ok)), ok)
+	}
+	for _, bad := range []string{``, ` `, `{`, `{"a":1}x`, `nul`, `01`, `[01]`, `[1 2]`, `[1,]`, `[123456789`, "\"\xff\"", "<html>"} {
+		require.False(t, Valid([]byte(bad)), bad)
+	}
+}
+
+// Every place in a stride at which a string's text can end, be escaped or be
+// wrong must be seen.
+func TestParse_seesWhatStandsAnywhereInAString(t *testing.T) {
+	for before := range 40 {
+		for after := range 20 {
+			text := func(what string) []byte {
+				return []byte(`{"k":"` + strings.Repeat("x", before) + what + strings.Repeat("y", after) + `","n":1}`)
+			}
+			for _, ok := range []string{`\"`, `\\`, `\n`, `\u00e9`, "é", "\x7f", `\"\"`, `\\\"`} {
+				o, err := Parse(text(ok))
+				require.NoError(t, err, "%d %q %d", before, ok, after)
+				require.Equal(t, "1", string(o.Get("n")))
+			}
+			for _, bad := range []string{"\x00", "\x1f", "\n", "\xff", "\xc3", `\x`, `\u12g4`, `"`, `\`} {
+				_, err := Parse(text(bad))
+				require.Error(t, err, "%d %q %d", before, bad, after)
+			}
+		}
 	}
 }

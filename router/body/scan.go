@@ -344,3 +344,9 @@ func (s *scanner) end() error {
 	}
 	return nil
 }
+
+// Valid reports whether b is one JSON value, by the rules of Parse.
+func Valid(b []byte) bool {
+	s := scanner{b: b}
+	return s.start() == nil && s.value(0) == nil && s.end() == nil
+}

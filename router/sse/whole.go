@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+
+	"github.com/nomad-vllm/nomad-vllm/router/body"
 )
 
 // JudgeWhole judges an answer that was not streamed.
@@ -14,7 +16,7 @@ func (p Protocol) JudgeWhole(answer []byte) Verdict {
 	// Nothing of an OpenAI answer is JSON of a client's or a model's: what they
 	// say is in strings, in which quotes are escaped.
 	switch {
-	case !json.Valid(answer):
+	case !body.Valid(answer):
 		return Garbage
 	case bytes.Contains(answer, []byte(`"finish_reason":"abort"`)):
 		return Aborted
