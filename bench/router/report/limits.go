@@ -83,6 +83,20 @@ func (r *Run) held(peer string) (held, of int) {
 	return held, of
 }
 
+// beyondTheFloor lists the limits that do not hold and that nginx, which does
+// half as much, would not hold either.
+func (r *Run) beyondTheFloor() (cells []string) {
+	for _, c := range r.Cells {
+		for _, peer := range []string{vllmRouter, sidecar} {
+			l, ok := limitOf(c.Name, peer)
+			if floor := r.ratioOf(c.Name, nginx, peer); ok && floor > l.most && r.ratioOf(c.Name, ours, peer) > l.most {
+				cells = append(cells, fmt.Sprintf("%s, %.2f of %s's", title(c.Name), floor, peer))
+			}
+		}
+	}
+	return cells
+}
+
 // ratioOf is one peer's CPU per request as a multiple of another's, 0 if
 // either is missing.
 func (r *Run) ratioOf(cell, peer, of string) float64 {

@@ -38,6 +38,13 @@ func TestPage_saysWhichLimitsHold(t *testing.T) {
 	require.Contains(t, string(Page(run(140, 200), nil, "x.svg")), "| 0.35 (limit 0.40 ✓, aim 0.25) |")
 }
 
+func TestPage_saysWhereNginxWouldNotHoldALimitEither(t *testing.T) {
+	require.NotContains(t, string(Page(run(200, 200), nil, "x.svg")), "nginx itself")
+	r := run(200, 200)
+	r.Cells[1].Figures[nginx] = Figure{CPU: 180}
+	require.Contains(t, string(Page(r, nil, "x.svg")), "is above the limit: 220 KiB, c16, 0.45 of vllm-router's\n")
+}
+
 func TestPage_usesNoFigureWithAFault(t *testing.T) {
 	r := run(100, 100)
 	f := r.Cells[0].Figures[ours]
@@ -65,9 +72,8 @@ func TestPage_marksStreams(t *testing.T) {
 	r := run(100, 100)
 	r.Cells = append(r.Cells, Cell{"streams-c9000", map[string]Figure{ours: {CPU: 40, RSSMiB: 599, Streams: &Streams{Asked: 9000, Held: 8999, Dropped: 1}}}})
 	page := string(Page(r, nil, "x.svg"))
-	require.Contains(t, page, "## 9000 open streams")
-	require.Contains(t, page, "| pd-router | 8999 | 1 |")
-	require.Contains(t, page, "memory ✓, dropped ✗, late ✓")
+	require.Contains(t, page, "| 9000 | pd-router | 1 |")
+	require.Contains(t, page, "pd-router at 9000: memory ✓, dropped ✗, late ✓")
 	require.Contains(t, page, "too few files for 10,000")
 }
 

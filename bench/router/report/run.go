@@ -2,6 +2,7 @@ package report
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nomad-vllm/nomad-vllm/bench/router/proc"
@@ -115,4 +116,14 @@ func (r *Run) Figure(cell, peer string) (Figure, bool) {
 		}
 	}
 	return Figure{}, false
+}
+
+// streamCells are the cells of many streams.
+func (r *Run) streamCells() (cells []Cell) {
+	for _, c := range r.Cells {
+		if strings.HasPrefix(c.Name, streams) {
+			cells = append(cells, c)
+		}
+	}
+	return cells
 }

@@ -83,7 +83,10 @@ func Cells() []Cell {
 			cells = append(cells, Cell{Sizes()[0], answer(name), conns})
 		}
 	}
-	return append(cells, Cell{Sizes()[0], answer("streams"), 10000})
+	for _, conns := range []int{1000, 2500, 5000, 10000} {
+		cells = append(cells, Cell{Sizes()[0], answer("streams"), conns})
+	}
+	return cells
 }
 
 // Quick is what a run of about two minutes measures.
