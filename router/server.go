@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/router/admit"
@@ -123,6 +124,9 @@ func (s *Server) tracePick(id, leg string, candidates []*fleet.Instance) {
 	}
 	s.logger.Trace("pick", "request_id", id, "leg", leg, "candidates", loads)
 }
+
+// Metrics are all that the router counts, for who sends them elsewhere.
+func (s *Server) Metrics() prometheus.Gatherer { return s.metrics.Gatherer() }
 
 // view is what the metrics show of the instances.
 func (s *Server) view() metrics.View {

@@ -29,6 +29,8 @@ func places() []place {
 		{"tls.key_file", "tls-key"},
 		{"trace.endpoint", "trace-endpoint"},
 		{"trace.sample", "trace-sample"},
+		{"telemetry.statsd_address", "statsd-address"},
+		{"telemetry.statsite_address", "statsite-address"},
 		{"drain_timeout", "drain-timeout"},
 		{"log.level", "log-level"},
 		{"log.json", "log-json"},

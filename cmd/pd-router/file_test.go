@@ -82,7 +82,7 @@ routes { }
 limits { max_body = undefined }
 `)
 	require.EqualError(t, err, strings.TrimSpace(`
-router.hcl:10,1: routes: no such block; there are breaker, consul, decode, instances, limits, local, log, prefill, tls, trace, upstream, and key "NAME"
+router.hcl:10,1: routes: no such block; there are breaker, consul, decode, instances, limits, local, log, prefill, telemetry, tls, trace, upstream, and key "NAME"
 router.hcl:11,21: Variables not allowed: Variables may not be used here
 router.hcl:2,1: lisen: no such setting; there are admin, drain_timeout, listen, no_fallback, slow_start, takeover
 router.hcl:4,12: prefill.tries = "many": want a value like 3

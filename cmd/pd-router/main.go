@@ -4,7 +4,8 @@
 //
 // Three goroutines run besides the HTTP server's own: the HTTP server, the Consul watch
 // (one more per service name inside it), and main, which waits for a signal
-// and then stops both. -admin adds one, a server of its own.
+// and then stops both. -admin adds one, a server of its own; -statsd-address and
+// -statsite-address add one for both, and one for each in go-metrics.
 package main
 
 import (
@@ -80,6 +81,7 @@ func run(ctx context.Context, release func(), args []string, getenv func(string)
 		return exitUsage
 	}
 	defer server.Close()
+	defer startTelemetry(ctx, set.telemetry, server, logger)()
 	stopAdmin, err := startAdmin(ctx, set.admin, server, logger)
 	if err != nil {
 		logger.Error("cannot serve operators", "error", err)

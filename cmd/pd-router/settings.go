@@ -16,6 +16,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router"
 	"github.com/nomad-vllm/nomad-vllm/router/admit"
 	"github.com/nomad-vllm/nomad-vllm/router/choose"
+	"github.com/nomad-vllm/nomad-vllm/router/telemetry"
 	"github.com/nomad-vllm/nomad-vllm/router/trace"
 )
 
@@ -35,6 +36,7 @@ type settings struct {
 	certFile     string
 	keyFile      string
 	trace        trace.Config
+	telemetry    telemetry.Settings
 	router       router.Config
 	// values are those of all flags, by name: what a reload is compared with.
 	values map[string]string
@@ -83,6 +85,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.StringVar(&s.keyFile, "tls-key", "", "`file` with the certificate's key, PEM")
 	f.StringVar(&s.trace.Endpoint, "trace-endpoint", "", "`URL` of an OpenTelemetry collector (OTLP over HTTP), http://10.0.0.9:4318 for example; empty: no traces")
 	f.Float64Var(&s.trace.Sample, "trace-sample", 0.01, "`share` of the requests that are traced, of those whose clients have not decided")
+	f.StringVar(&s.telemetry.StatsdAddress, "statsd-address", "", "`address` of a statsd agent, host:port, to which the metrics are sent every 10 s as well; UDP")
+	f.StringVar(&s.telemetry.StatsiteAddress, "statsite-address", "", "`address` of a statsite agent, as -statsd-address; TCP")
 	f.StringVar(&s.admin, "admin", defaultAdmin, "`address` for operators: status page, drain, profiles; empty: none")
 	f.StringVar(&s.consulAddr, "consul-addr", "", "`address` of Consul's HTTP API (default CONSUL_HTTP_ADDR, else 127.0.0.1:8500)")
 	f.Var(&s.services, "consul-service", "`name` that instances register under; may be given several times (default \""+pd.DefaultService+"\")")
@@ -217,6 +221,9 @@ func (s *settings) validate(f *flag.FlagSet) error {
 	}
 	if (s.certFile == "") != (s.keyFile == "") {
 		bad("-tls-cert and -tls-key belong together: give both or none")
+	}
+	if err := s.telemetry.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if _, err := admit.NewKeys(s.router.Keys); err != nil {
 		errs = append(errs, err)

@@ -79,5 +79,11 @@ trace {
   sample = 0.01
 }
 
+# The metrics, every 10 s, to an agent on this node, beside /metrics.
+telemetry {
+  # statsd_address   = "127.0.0.1:8125" # UDP
+  # statsite_address = "127.0.0.1:8125" # TCP
+}
+
 # With keys, only who has one is served. sha256: printf %s "$KEY" | sha256sum
 # key "team-a" { sha256 = "11616988f0685565221c645d7080279cce688264a13a9f7339c3396f8e6d8f95" }

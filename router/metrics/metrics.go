@@ -225,6 +225,9 @@ func (m *Metrics) Waiting(model string) func() {
 	return g.Dec
 }
 
+// Gatherer is what a scrape reads.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
 // Handler serves the metrics in Prometheus' text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
