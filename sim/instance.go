@@ -132,7 +132,7 @@ func (in *Instance) apiConfig(reg *metrics.Registry) api.Config {
 	c := in.st.serve
 	ids := newIDs(in.engineID, c.Seed)
 	return api.Config{
-		Names: c.ServedNames, Root: c.Model, MaxModelLen: c.MaxModelLen, DPSize: c.DPSize, APIKeys: c.APIKeys, RequestIDHeaders: c.RequestIDHeaders,
+		Names: c.ServedNames, LoRA: c.EnableLoRA, Adapters: c.LoRAs, LoadAtWill: in.st.loadAtWill, Root: c.Model, MaxModelLen: c.MaxModelLen, DPSize: c.DPSize, APIKeys: c.APIKeys, RequestIDHeaders: c.RequestIDHeaders,
 		PromptTokensDetails: c.PromptTokensDetails, LoadTracking: c.LoadTracking, ForceUsage: c.ForceIncludeUsage,
 		Version: in.st.version, SilentLoadFailure: in.st.before027(), Dev: in.st.dev, Admin: in.st.admin, Fingerprint: in.st.fingerprint(),
 		Engine: in.engine, Registry: reg, Metrics: in.metrics, HTTP: metrics.NewHTTP(reg), Faults: in.st.script, NewID: ids.next,

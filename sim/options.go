@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,9 @@ type Options struct {
 	Profile *profile.Profile
 	// Admin opens /sim/faults and /sim/state.
 	Admin bool
+	// RuntimeLoRA opens /v1/load_lora_adapter and /v1/unload_lora_adapter, as
+	// VLLM_ALLOW_RUNTIME_LORA_UPDATING does.
+	RuntimeLoRA bool
 	// Version is the vLLM version; empty is DefaultVersion. With 0.26.x a
 	// streamed completion whose KV load failed ends without an error, and a
 	// drain stops listening at once.
@@ -47,7 +51,9 @@ type settings struct {
 	version   string
 	admin     bool
 	dev       bool
-	log       io.Writer
+	// loadAtWill: adapters can be loaded and unloaded by whoever asks.
+	loadAtWill bool
+	log        io.Writer
 }
 
 var roles = map[pd.Role]string{pd.RolePrefill: "kv_producer", pd.RoleDecode: "kv_consumer", pd.RoleBoth: "kv_both"}
@@ -71,6 +77,8 @@ func (o Options) settings() (*settings, error) {
 			return o.Faults
 		case "VLLM_SIM_VERSION":
 			return o.Version
+		case "VLLM_ALLOW_RUNTIME_LORA_UPDATING":
+			return strconv.FormatBool(o.RuntimeLoRA)
 		case "VLLM_SIM_LOAD":
 			if o.Profile == nil {
 				return "0s"
@@ -133,6 +141,7 @@ func read(args []string, getenv func(string) string) (*settings, []string, error
 	}
 	st.admin = getenv("VLLM_SIM_ADMIN") == "1"
 	st.dev = getenv("VLLM_SERVER_DEV_MODE") == "1"
+	st.loadAtWill = slices.Contains([]string{"1", "true"}, strings.ToLower(strings.TrimSpace(getenv("VLLM_ALLOW_RUNTIME_LORA_UPDATING"))))
 	return st, warnings, st.size()
 }
 

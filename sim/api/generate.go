@@ -62,6 +62,7 @@ func (s *Server) start(w http.ResponseWriter, j *job) bool {
 	j.created = time.Now().Unix()
 	for i, prompt := range j.prompts {
 		for _, req := range j.p.requests(prompt, j.base(i), func() string { return s.cfg.NewID(8) }) {
+			req.Adapter = s.adapter(j.p.model)
 			j.streams = append(j.streams, s.cfg.Engine.Submit(req))
 		}
 	}

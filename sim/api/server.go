@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 	"sync/atomic"
@@ -11,12 +12,16 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/sim/engine"
 	"github.com/nomad-vllm/nomad-vllm/sim/fault"
 	"github.com/nomad-vllm/nomad-vllm/sim/metrics"
+	"github.com/nomad-vllm/nomad-vllm/sim/serve"
 )
 
 // Config is what a Server is made from.
 type Config struct {
 	Names       []string // of the model; the first is used in answers
-	Root        string   // the model as it was given on the command line
+	LoRA        bool     // adapters can be loaded
+	Adapters    []serve.LoRA
+	LoadAtWill  bool   // VLLM_ALLOW_RUNTIME_LORA_UPDATING
+	Root        string // the model as it was given on the command line
 	MaxModelLen int
 	DPSize      int // ranks behind the server
 	APIKeys     []string
@@ -52,6 +57,7 @@ type Server struct {
 	created  time.Time
 	inFlight atomic.Int64
 	draining atomic.Bool
+	adapters adapters
 }
 
 // Drain refuses generation requests from now on, with the error that vLLM's
@@ -69,7 +75,7 @@ func (s *Server) drainError() *failure {
 
 // New makes the handler of one server.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, created: time.Now()}
+	s := &Server{cfg: cfg, created: time.Now(), adapters: adapters{list: slices.Clone(cfg.Adapters)}}
 	s.routes = s.table()
 	return s
 }
@@ -94,6 +100,10 @@ func (s *Server) table() map[string]map[string]http.HandlerFunc {
 		"/v1/messages":         post(s.counted(s.messages)),
 
 		"/v1/messages/count_tokens": post(s.counted(s.countTokens)),
+	}
+	if s.cfg.LoadAtWill {
+		t["/v1/load_lora_adapter"] = post(s.loadAdapter)
+		t["/v1/unload_lora_adapter"] = post(s.unloadAdapter)
 	}
 	if s.cfg.Dev {
 		t["/is_sleeping"] = get(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, map[string]bool{"is_sleeping": false}) })
@@ -216,7 +226,7 @@ func (r *recorder) status() int {
 // modelError is the failure for a model that is not served, nil if it is. No
 // model at all is the server's own.
 func (s *Server) modelError(name string) *failure {
-	if name == "" || contains(s.cfg.Names, name) {
+	if name == "" || contains(s.cfg.Names, name) || s.adapters.has(name) {
 		return nil
 	}
 	param := "model"
@@ -231,6 +241,15 @@ func (s *Server) modelName(asked string) string {
 		return s.cfg.Names[0]
 	}
 	return asked
+}
+
+// adapter is the LoRA adapter that a model's name stands for, "" if it is the
+// base model's own.
+func (s *Server) adapter(model string) string {
+	if model == "" || contains(s.cfg.Names, model) {
+		return ""
+	}
+	return model
 }
 
 func (s *Server) fingerprint() string { return "vllm-" + s.cfg.Version + "-" + s.cfg.Fingerprint }

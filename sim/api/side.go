@@ -38,23 +38,34 @@ type modelCard struct {
 	OwnedBy     string           `json:"owned_by"`
 	Root        string           `json:"root"`
 	Parent      *string          `json:"parent"`
-	MaxModelLen int              `json:"max_model_len"`
+	MaxModelLen *int             `json:"max_model_len"`
 	Permission  []map[string]any `json:"permission"`
 }
 
 func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
 	list := modelList{Object: "list"}
 	for _, name := range s.cfg.Names {
-		list.Data = append(list.Data, modelCard{
-			ID: name, Object: "model", Created: s.created.Unix(), OwnedBy: "vllm", Root: s.cfg.Root, MaxModelLen: s.cfg.MaxModelLen,
-			Permission: []map[string]any{{
-				"id": "modelperm-" + s.cfg.NewID(16), "object": "model_permission", "created": s.created.Unix(),
-				"allow_create_engine": false, "allow_sampling": true, "allow_logprobs": true, "allow_search_indices": false,
-				"allow_view": true, "allow_fine_tuning": false, "organization": "*", "group": nil, "is_blocking": false,
-			}},
-		})
+		list.Data = append(list.Data, s.modelCard(modelCard{ID: name, Root: s.cfg.Root, MaxModelLen: &s.cfg.MaxModelLen}))
+	}
+	for _, l := range s.adapters.all() {
+		parent := l.Base
+		if !contains(s.cfg.Names, parent) {
+			parent = s.cfg.Names[0]
+		}
+		list.Data = append(list.Data, s.modelCard(modelCard{ID: l.Name, Root: l.Path, Parent: &parent}))
 	}
 	writeJSON(w, http.StatusOK, list)
+}
+
+// modelCard is a card with what is the same on each.
+func (s *Server) modelCard(c modelCard) modelCard {
+	c.Object, c.Created, c.OwnedBy = "model", s.created.Unix(), "vllm"
+	c.Permission = []map[string]any{{
+		"id": "modelperm-" + s.cfg.NewID(16), "object": "model_permission", "created": s.created.Unix(),
+		"allow_create_engine": false, "allow_sampling": true, "allow_logprobs": true, "allow_search_indices": false,
+		"allow_view": true, "allow_fine_tuning": false, "organization": "*", "group": nil, "is_blocking": false,
+	}}
+	return c
 }
 
 func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {

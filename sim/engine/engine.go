@@ -117,7 +117,7 @@ func (e *Engine) call(f func()) bool {
 // Submit puts a sequence into the queue.
 func (e *Engine) Submit(req Request) *Stream {
 	out := newStream(e)
-	s := &seq{req: req, out: out, tokens: slices.Clone(req.Prompt), arrived: time.Now()}
+	s := &seq{req: req, out: out, state: kv.Start(req.Adapter), tokens: slices.Clone(req.Prompt), arrived: time.Now()}
 	out.seq = s
 	if e.cfg.Connector != nil && req.Params != nil {
 		// Not only once it is queued: its client may leave before that.

@@ -19,6 +19,8 @@ type Request struct {
 	TrimFirst            bool   // no space before the first word
 	Salt                 uint64 // tells choices and seeds apart
 	CacheSalt            string
+	// Adapter is the LoRA adapter that computes; its KV is no other's.
+	Adapter string
 	// Forced is the whole answer when a grammar leaves no choice; nil is none.
 	Forced []int
 	// SkipPrefix computes the whole prompt, because something is asked of

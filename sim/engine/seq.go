@@ -58,6 +58,9 @@ func (s *seq) generated() int { return len(s.tokens) - len(s.req.Prompt) }
 func (s *seq) hashesUpTo(n, size int) []kv.Hash {
 	for len(s.hashes) < n {
 		parent := kv.HashSalt(s.req.CacheSalt)
+		if s.req.Adapter != "" {
+			parent = kv.HashSalt(s.req.Adapter + "\x00" + s.req.CacheSalt)
+		}
 		if i := len(s.hashes); i > 0 {
 			parent = s.hashes[i-1]
 		}
@@ -87,7 +90,7 @@ func (s *seq) forward(p *kv.Pool, n int) {
 
 // rewind forgets all KV, for a preemption.
 func (s *seq) rewind() {
-	s.computed, s.folded, s.state, s.blocks, s.named = 0, 0, 0, nil, 0
+	s.computed, s.folded, s.state, s.blocks, s.named = 0, 0, kv.Start(s.req.Adapter), nil, 0
 }
 
 func remove(list []*seq, s *seq) []*seq {

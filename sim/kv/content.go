@@ -6,6 +6,11 @@ type State uint64
 // Slot is the content of one position of the cache.
 type Slot uint64
 
+// Start is the state before the first position. The weights of a LoRA adapter
+// make what follows another's than the base model's (""), so that KV which was
+// computed under one name and used under another yields another text.
+func Start(adapter string) State { return State(HashSalt(adapter)) }
+
 // Compute is a forward pass over one token: what is stored at its position.
 func Compute(past State, token int) Slot {
 	return Slot(mix(uint64(past) ^ mix(uint64(token)+0x51ed27)))

@@ -35,6 +35,9 @@ type Config struct {
 	LoadTracking        bool
 	ForceIncludeUsage   bool
 
+	EnableLoRA bool
+	LoRAs      []LoRA
+
 	KV *KVTransfer
 }
 

@@ -62,11 +62,11 @@ func (c *Config) validate() error {
 	check(c.TPSize > 0, "--tensor-parallel-size %d: must be at least 1", c.TPSize)
 	check(c.MemoryShare > 0 && c.MemoryShare <= 1, "--gpu-memory-utilization %v: must be greater than 0 and at most 1", c.MemoryShare)
 	check(c.ShutdownTimeout >= 0, "--shutdown-timeout %v: must not be negative", c.ShutdownTimeout)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.checkLoRAs())...)
 }
 
 // notSimulated are flags with a value whose absence a client would notice.
-var notSimulated = [...]string{"config", "uds", "root-path", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "middleware", "lora-modules"}
+var notSimulated = [...]string{"config", "uds", "root-path", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "middleware"}
 
 type parser struct {
 	cfg      Config
@@ -189,6 +189,9 @@ func (p *parser) set(arg string, f flag, value string) error {
 	}
 	if err == nil && f.set != nil {
 		err = f.set(&p.cfg, value)
+	}
+	if _, worded := errors.AsType[*UsageError](err); worded {
+		return err
 	}
 	if err != nil {
 		name, _, _ := strings.Cut(arg, "=")

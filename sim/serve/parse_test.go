@@ -96,6 +96,10 @@ func TestParse_refuses(t *testing.T) {
 		"invalid float value: 'x'":            {"m", "--shutdown-timeout", "x"},
 		"Unsupported kv_role: both":           {"m", "--kv-transfer-config", `{"kv_connector":"NixlConnector","kv_role":"both"}`},
 		`kv_load_failure_policy "retry"`:      {"m", "--kv-transfer-config", `{"kv_connector":"NixlConnector","kv_role":"kv_both","kv_load_failure_policy":"retry"}`},
+		"Invalid JSON format for --lora-mod":  {"m", "--enable-lora", "--lora-modules", `sql`},
+		"Invalid fields for --lora-modules":   {"m", "--enable-lora", "--lora-modules", `{"name":"sql"}`},
+		"LoRA is not enabled":                 {"m", "--lora-modules", "sql=/a"},
+		"'sql' has already been loaded":       {"m", "--enable-lora", "--lora-modules", "sql=/a", "sql=/b"},
 		"--kv-transfer-config: cannot unmars": {"m", "--kv-transfer-config.kv_role", "7"},
 	} {
 		_, _, err := serve.Parse(args, noEnv)
