@@ -99,7 +99,7 @@ func (s *Server) currentTable() *pool.Table {
 		return t.Table
 	}
 	usable, drains := s.drains.apply(snap)
-	t := &table{Table: pool.NewTable(usable), of: snap, drains: drains}
+	t := &table{Table: pool.NewTable(usable, nil), of: snap, drains: drains}
 	s.table.Store(t)
 	s.chooser.Keep(snap)
 	s.breakers.Keep(snap)

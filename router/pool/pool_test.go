@@ -23,7 +23,7 @@ func ids(instances []*fleet.Instance) []string {
 }
 
 func table(instances ...*fleet.Instance) *Table {
-	return NewTable(fleet.NewSnapshot(instances, time.Now()))
+	return NewTable(fleet.NewSnapshot(instances, time.Now()), nil)
 }
 
 func TestView_poolsByRoleModelAndCompat(t *testing.T) {

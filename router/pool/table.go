@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/nomad-vllm/nomad-vllm/fleet"
@@ -8,32 +9,75 @@ import (
 
 // Table is one snapshot sorted into pools.
 type Table struct {
-	Snapshot *fleet.Snapshot
-	models   []string
-	views    map[string]View // of each model, and of none
-	others   View            // of models that no instance names
+	Snapshot   *fleet.Snapshot
+	listed     map[fleet.Key]Listed
+	models     []string
+	registered []string
+	defaults   []string
+	views      map[string]View // of each model, and of none
+	others     View            // of models that no instance names
 }
 
-// NewTable indexes a snapshot.
-func NewTable(s *fleet.Snapshot) *Table {
-	t := &Table{Snapshot: s}
-	for _, i := range s.Instances {
-		if m := i.Meta.Model; m != "" {
-			t.models = append(t.models, m)
+// NewTable indexes a snapshot, with what its instances have listed.
+func NewTable(s *fleet.Snapshot, listed map[fleet.Key]Listed) *Table {
+	t := &Table{Snapshot: s, listed: listed}
+	members, anything := map[string][]int{}, []int(nil)
+	for n, i := range s.Instances {
+		t.registered = addName(t.registered, i.Meta.Model)
+		t.defaults = addName(t.defaults, t.defaultOf(i))
+		names := t.Names(i)
+		for _, m := range names {
+			members[m] = append(members[m], n)
+		}
+		if len(names) == 0 {
+			anything = append(anything, n)
 		}
 	}
-	slices.Sort(t.models)
-	t.models = slices.Compact(t.models)
-	t.views = map[string]View{"": t.view("")}
-	t.others = t.view("\x00") // no model's name
-	for _, m := range t.models {
-		t.views[m] = t.view(m)
-	}
+	t.registered, t.defaults = sorted(t.registered), sorted(t.defaults)
+	t.fill(members, anything)
 	return t
 }
 
-// Models are the names that instances, usable or not, are registered for, sorted.
+// fill makes the views. Names that the same instances serve, as the adapters of
+// a fleet mostly are, share one.
+func (t *Table) fill(members map[string][]int, anything []int) {
+	everyone := make([]int, len(t.Snapshot.Instances))
+	for n := range everyone {
+		everyone[n] = n
+	}
+	made := map[string]View{}
+	view := func(model string, of []int) View {
+		key := make([]byte, 0, 4*len(of))
+		for _, n := range of {
+			key = binary.AppendUvarint(key, uint64(n))
+		}
+		v, ok := made[string(key)]
+		if !ok {
+			v = t.view(of)
+			made[string(key)] = v
+		}
+		v.Model = model
+		return v
+	}
+	t.others = view("", anything)
+	t.views = map[string]View{"": view("", everyone)}
+	for m, of := range members {
+		of = sorted(append(of, anything...))
+		t.views[m] = view(m, of)
+		t.models = append(t.models, m)
+	}
+	slices.Sort(t.models)
+}
+
+// Models are the names that instances, usable or not, are known to serve, sorted.
 func (t *Table) Models() []string { return t.models }
+
+// Registered are those of them that instances are registered for. Only these
+// are few: how many adapters an instance lists is up to whoever loads them.
+func (t *Table) Registered() []string { return t.registered }
+
+// Defaults are the models that requests without a model may mean.
+func (t *Table) Defaults() []string { return t.defaults }
 
 // View is what one snapshot offers to requests for one model.
 type View struct {
@@ -47,8 +91,8 @@ type View struct {
 	pairs    map[string][]*fleet.Instance // who may take over, by prefill
 }
 
-// View picks out the instances that serve the model. An instance that names
-// no model serves any, and a request that names none is served by any.
+// View picks out the instances that serve the model. An instance of which no
+// name is known serves any, and a request that names none is served by any.
 func (t *Table) View(model string) View {
 	v, ok := t.views[model]
 	if !ok {
@@ -58,26 +102,26 @@ func (t *Table) View(model string) View {
 	return v
 }
 
-func (t *Table) view(model string) View {
-	v := View{Model: model}
-	for _, i := range t.Snapshot.Instances {
-		switch {
-		case model != "" && i.Meta.Model != "" && i.Meta.Model != model:
-		case !i.Usable():
+// view sorts the instances at these places of the snapshot.
+func (t *Table) view(places []int) View {
+	v := View{}
+	for _, n := range places {
+		i := t.Snapshot.Instances[n]
+		if !i.Usable() {
 			v.Unusable = append(v.Unusable, i)
-		default:
-			if i.Role.Prefills() {
-				v.Prefills = append(v.Prefills, i)
-			}
-			if i.Role.Decodes() {
-				v.Decodes = append(v.Decodes, i)
-			}
+			continue
+		}
+		if i.Role.Prefills() {
+			v.Prefills = append(v.Prefills, i)
+		}
+		if i.Role.Decodes() {
+			v.Decodes = append(v.Decodes, i)
 		}
 	}
 	// Every request of the snapshot shares these: nobody may append to them.
-	v.Prefills, v.Decodes = slices.Clip(v.Prefills), slices.Clip(v.Decodes)
+	v.Prefills, v.Decodes, v.Unusable = slices.Clip(v.Prefills), slices.Clip(v.Decodes), slices.Clip(v.Unusable)
 	for _, p := range v.Prefills {
-		if decodes := v.decodesFor(p); len(decodes) > 0 {
+		if decodes := t.decodesFor(p, v.Decodes); len(decodes) > 0 {
 			if v.pairs == nil {
 				v.pairs = map[string][]*fleet.Instance{}
 			}
@@ -95,12 +139,13 @@ func (v View) Known() bool { return len(v.Prefills)+len(v.Decodes)+len(v.Unusabl
 func (v View) Pairable() []*fleet.Instance { return v.pairable }
 
 // DecodesFor are the decodes that may take over from the prefill: of equal
-// compat and model, and not the prefill itself, which would hand over to itself.
+// compat and with the same model underneath, and not the prefill itself, which
+// would hand over to itself.
 func (v View) DecodesFor(p *fleet.Instance) []*fleet.Instance { return v.pairs[p.ID] }
 
-func (v View) decodesFor(p *fleet.Instance) (out []*fleet.Instance) {
-	for _, d := range v.Decodes {
-		if d.ID != p.ID && d.Meta.Compat == p.Meta.Compat && d.Meta.Model == p.Meta.Model {
+func (t *Table) decodesFor(p *fleet.Instance, decodes []*fleet.Instance) (out []*fleet.Instance) {
+	for _, d := range decodes {
+		if d.ID != p.ID && d.Meta.Compat == p.Meta.Compat && t.sameModel(p, d) {
 			out = append(out, d)
 		}
 	}
