@@ -12,9 +12,9 @@ import (
 )
 
 // Static makes a snapshot of fixed addresses, for a fleet without Consul. A
-// URL in both lists serves both roles. Nothing is known of such instances'
-// models, so they serve any, and the snapshot's At is zero: it never gets old.
-// The error names every bad address.
+// URL in both lists serves both roles. Nothing is said of such instances'
+// models, and the snapshot's At is zero: it never gets old. The error names
+// every bad address.
 func Static(prefill, decode []string) (*Snapshot, error) {
 	byURL := map[string]*Instance{}
 	var instances []*Instance
@@ -80,3 +80,6 @@ func (f *Fixed) Snapshot() *Snapshot { return f.view }
 
 // LastError is always nil.
 func (f *Fixed) LastError() error { return nil }
+
+// Changed never receives.
+func (f *Fixed) Changed() <-chan struct{} { return nil }

@@ -113,7 +113,7 @@ func (s *Server) setInstance(set func(*fleet.Instance, string) error) http.Handl
 		}
 		s.logger.Info("instance was changed by an operator", "instance", id, "call", r.URL.Path, "weight", r.URL.Query().Get("weight"))
 		if i, _ = s.instance(id); i != nil { // as it is now
-			writeJSON(w, http.StatusOK, s.instanceStatus(i))
+			writeJSON(w, http.StatusOK, s.instanceStatus(s.currentTable(), i))
 		}
 	}
 }

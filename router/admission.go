@@ -76,19 +76,20 @@ func (s *Server) Reload(keys []admit.Key, limits admit.Limits) error {
 // lookAgain is how often a request that waits for an instance looks for one.
 const lookAgain = 50 * time.Millisecond
 
-// await is view, waiting for the first instance if there is none: a group that
-// was scaled to zero is scaled up because of who waits.
+// await is view, asking around for a model that nobody is known to serve, and
+// waiting for the first instance if there is none: a group that was scaled to
+// zero is scaled up because of who waits.
 func (t *trip) await(ctx context.Context) (pool.View, error) {
 	v, err := t.view()
-	if err == nil || t.s.cfg.InstanceWait == 0 || !temporary(err) {
+	if err == nil {
+		return v, nil
+	}
+	started := time.Now()
+	defer func() { t.out.queued += time.Since(started) }()
+	if v, err = t.ask(ctx, err); err == nil || t.s.cfg.InstanceWait == 0 || !temporary(err) {
 		return v, err
 	}
-	model := ""
-	if table := t.s.currentTable(); table != nil && slices.Contains(table.Models(), v.Model) {
-		model = v.Model // a client's own words would be a label without bounds
-	}
-	defer t.s.metrics.Waiting(model)()
-	started := time.Now()
+	defer t.s.metrics.Waiting(t.registered(v))()
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
@@ -97,14 +98,45 @@ func (t *trip) await(ctx context.Context) (pool.View, error) {
 			return v, context.Cause(ctx)
 		case <-tick.C:
 		}
-		if v, err = t.view(); err == nil || !temporary(err) || time.Since(started) > t.s.cfg.InstanceWait {
-			t.out.queued += time.Since(started)
+		v, err = t.view()
+		if unknown(err) { // an instance has come, and may not have been asked yet
+			v, err = t.ask(ctx, err)
+		}
+		if err == nil || !temporary(err) || time.Since(started) > t.s.cfg.InstanceWait {
 			return v, err
 		}
 	}
 }
 
-func temporary(err error) bool {
+// ask is view again, after the instances were asked for the request's model: an
+// adapter may have been loaded since the last time.
+func (t *trip) ask(ctx context.Context, why error) (pool.View, error) {
+	if t.req.model != "" && (unknown(why) || temporary(why)) {
+		t.s.roster.Find(ctx)
+	}
+	return t.view()
+}
+
+// registered is what the instances of a view are registered for, "" if there are
+// none. A client's own words, or an adapter's name, would be a label without bounds.
+func (t *trip) registered(v pool.View) string {
+	table := t.s.currentTable()
+	if table != nil && slices.Contains(table.Registered(), v.Model) {
+		return v.Model
+	}
+	for _, i := range append(slices.Clone(v.Prefills), v.Unusable...) {
+		if i.Meta.Model != "" {
+			return i.Meta.Model
+		}
+	}
+	return ""
+}
+
+func temporary(err error) bool { return isCode(err, http.StatusServiceUnavailable) }
+
+func unknown(err error) bool { return isCode(err, http.StatusNotFound) }
+
+func isCode(err error, code int) bool {
 	e, ok := errors.AsType[*apiError](err)
-	return ok && e.Code == http.StatusServiceUnavailable
+	return ok && e.Code == code
 }

@@ -21,6 +21,9 @@ type Source interface {
 	Snapshot() *fleet.Snapshot
 	// LastError is why the view cannot be refreshed, nil if it can.
 	LastError() error
+	// Changed receives after the set of instances changed; nil if it never
+	// does. Run is its one reader.
+	Changed() <-chan struct{}
 }
 
 // Secret is a value that must not be printed. It is held behind a pointer,

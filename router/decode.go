@@ -126,6 +126,9 @@ func (t *trip) legTwo(ctx context.Context, d *fleet.Instance, ended func(breaker
 	t.reported(d, resp.Header)
 	a := &answer{resp: resp, ended: ended, went: outcomeOfStatus(resp.Status), stream: isStream(resp.Header)}
 	if resp.Status != http.StatusOK {
+		if resp.Status == http.StatusNotFound {
+			t.s.disowned(d, t.req.model)
+		}
 		a.stream = false
 		return a, nil
 	}

@@ -4,8 +4,9 @@
 // a decode alone, counted with its reason.
 //
 // A Server starts no goroutine of its own (apart from the short parallel reads
-// of /v1/models, which end before their handler does). Each request is one
-// trip, owned by the goroutine that the HTTP server gave it: it reads one fleet
-// snapshot per attempt, runs leg 1, then leg 2, and relays. Both legs run
+// of /v1/models, which end before their handler does). Run, which whoever owns
+// it starts, learns what the instances serve: see package roster. Each request
+// is one trip, owned by the goroutine that the HTTP server gave it: it reads one
+// fleet snapshot per attempt, runs leg 1, then leg 2, and relays. Both legs run
 // under the request's context, so a client that leaves cancels them.
 package router

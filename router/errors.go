@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -97,10 +98,22 @@ func (s *Server) noSnapshot() *apiError {
 	return unavailable(msg)
 }
 
-// unknownModel is the error for a model that no instance is registered for.
+// unknownModel is the error for a model that no instance is known to serve.
 func unknownModel(model string, have []string) *apiError {
 	return &apiError{
 		Message: fmt.Sprintf("The model %q is not served here. Served: %s.", clip(model), list(have)),
+		Type:    typeNotFound, Param: "model", Code: http.StatusNotFound,
+	}
+}
+
+// prefillOnly is the error for an adapter that was loaded on half of a fleet.
+func prefillOnly(v pool.View) *apiError {
+	var ids []string
+	for _, i := range append(slices.Clone(v.Prefills), v.Unusable...) {
+		ids = append(ids, i.ID)
+	}
+	return &apiError{
+		Message: fmt.Sprintf("The model %q is not served here: of the instances only prefills list it (%s); load it on the decodes as well.", clip(v.Model), list(ids)),
 		Type:    typeNotFound, Param: "model", Code: http.StatusNotFound,
 	}
 }
@@ -146,9 +159,14 @@ func clip(s string) string {
 	return s
 }
 
+// list names what there is, and of much only some: adapters may be hundreds.
 func list(names []string) string {
+	const most = 20
 	if len(names) == 0 {
 		return "none"
+	}
+	if more := len(names) - most; more > 0 {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", more)
 	}
 	return strings.Join(names, ", ")
 }

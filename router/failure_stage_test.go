@@ -201,6 +201,10 @@ func total(stands []*stand, of func(*stand) int) int {
 func (x *stand) leases() int { return x.sim.Stats().Leases }
 
 func (x *stand) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/v1/models" { // the router's own question is no leg
+		x.proxy.ServeHTTP(w, r)
+		return
+	}
 	b, err := io.ReadAll(r.Body)
 	if err != nil {
 		return

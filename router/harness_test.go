@@ -26,9 +26,14 @@ import (
 
 // source is a fleet that tests change.
 type source struct {
-	view atomic.Pointer[fleet.Snapshot]
-	err  atomic.Pointer[error] // set while the router looks
+	view    atomic.Pointer[fleet.Snapshot]
+	err     atomic.Pointer[error] // set while the router looks
+	changed chan struct{}
 }
+
+func newSource() *source { return &source{changed: make(chan struct{}, 1)} }
+
+func (s *source) Changed() <-chan struct{} { return s.changed }
 
 func (s *source) Snapshot() *fleet.Snapshot { return s.view.Load() }
 
@@ -41,6 +46,10 @@ func (s *source) LastError() error {
 
 func (s *source) set(instances ...*fleet.Instance) {
 	s.view.Store(fleet.NewSnapshot(instances, time.Now()))
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
 }
 
 // inst is one instance at an address.
@@ -84,7 +93,7 @@ func newRig(t *testing.T, instances ...*fleet.Instance) *rig {
 }
 
 func newRigWith(t *testing.T, cfg Config, instances ...*fleet.Instance) *rig {
-	r := &rig{t: t, source: &source{}, log: &logBuffer{}}
+	r := &rig{t: t, source: newSource(), log: &logBuffer{}}
 	if len(instances) > 0 {
 		r.source.set(instances...)
 	}
@@ -95,8 +104,12 @@ func newRigWith(t *testing.T, cfg Config, instances ...*fleet.Instance) *rig {
 	var err error
 	r.server, err = New(cfg)
 	require.NoError(t, err)
-	r.front = serve(t, r.server.Handler())
 	t.Cleanup(r.server.Close)
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() { defer close(ran); _ = r.server.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ran })
+	r.front = serve(t, r.server.Handler())
 	return r
 }
 

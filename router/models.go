@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,8 +30,14 @@ type modelsAnswer struct {
 	data []json.RawMessage
 }
 
-// models merges what the instances list: one of each registered model, and
-// every one that does not say what it serves.
+// modelCard is what the router reads of one entry of a list.
+type modelCard struct {
+	ID     string  `json:"id"`
+	Parent *string `json:"parent"` // of a LoRA adapter: its base
+}
+
+// models merges what the instances list: one of those that are known to list
+// the same, and every one of which nothing is known.
 func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 	table := s.currentTable()
 	if table == nil {
@@ -42,7 +49,14 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 	answers := make([]modelsAnswer, len(ask))
 	var wg sync.WaitGroup
 	for n, i := range ask {
-		wg.Go(func() { answers[n] = s.askModels(r.Context(), i, header) })
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(r.Context(), modelsTimeout)
+			defer cancel()
+			var err error
+			if answers[n], err = s.askModels(ctx, i, header); err != nil {
+				s.logger.Warn("instance does not list its models", "instance", i.ID, "error", err)
+			}
+		})
 	}
 	wg.Wait()
 
@@ -63,39 +77,38 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 // modelInstances are the usable decodes to ask: whoever can finish a request.
 func modelInstances(t *pool.Table) []*fleet.Instance {
 	var ask []*fleet.Instance
-	var seen []string
+	seen := map[string]bool{}
 	for _, i := range t.View("").Decodes {
-		m := i.Meta.Model
-		if m != "" && slices.Contains(seen, m) {
+		names := strings.Join(t.Names(i), "\n")
+		if names != "" && seen[names] {
 			continue
 		}
-		seen = append(seen, m)
+		seen[names] = true
 		ask = append(ask, i)
 	}
 	return ask
 }
 
-func (s *Server) askModels(ctx context.Context, i *fleet.Instance, header []byte) modelsAnswer {
-	ctx, cancel := context.WithTimeout(ctx, modelsTimeout)
-	defer cancel()
+// askModels reads one instance's list. An answer with another status than 200
+// is no error.
+func (s *Server) askModels(ctx context.Context, i *fleet.Instance, header []byte) (modelsAnswer, error) {
 	resp, err := s.client.Do(ctx, &upstream.Request{Method: http.MethodGet, Base: i.URL, Path: "/v1/models", Header: header})
 	if err != nil {
-		s.logger.Warn("instance does not list its models", "instance", i.ID, "error", err)
-		return modelsAnswer{}
+		return modelsAnswer{}, err
 	}
 	defer resp.Close()
 	a := modelsAnswer{code: resp.Status}
 	if a.body, err = io.ReadAll(io.LimitReader(resp, maxModelsAnswer)); err != nil || a.code != http.StatusOK {
-		return a
+		return a, err
 	}
 	var list struct {
 		Data []json.RawMessage `json:"data"`
 	}
 	if err := json.Unmarshal(a.body, &list); err != nil {
-		s.logger.Warn("instance lists its models in another shape", "instance", i.ID, "error", err)
+		return a, fmt.Errorf("the list is not in OpenAI's shape, or over %d bytes: %w", maxModelsAnswer, err)
 	}
 	a.data = list.Data
-	return a
+	return a, nil
 }
 
 // mergeModels joins the lists, each model once, sorted by id. refused is an
@@ -108,9 +121,7 @@ func mergeModels(answers []modelsAnswer) (merged []json.RawMessage, refused *mod
 			refused = a
 		}
 		for _, raw := range a.data {
-			var m struct {
-				ID string `json:"id"`
-			}
+			var m modelCard
 			if json.Unmarshal(raw, &m) == nil && m.ID != "" && byID[m.ID] == nil {
 				byID[m.ID] = raw
 			}

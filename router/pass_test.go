@@ -32,10 +32,14 @@ func TestPass_goesToAnInstanceAsItIs(t *testing.T) {
 	alive(t, p, d)
 }
 
-// recorder is an instance that keeps what it gets.
+// recorder is an instance that keeps what clients' requests it gets.
 func recorder(t *testing.T) (url string, asked *atomic.Int64, last *atomic.Pointer[http.Request], body *atomic.Pointer[[]byte]) {
 	asked, last, body = new(atomic.Int64), new(atomic.Pointer[http.Request]), new(atomic.Pointer[[]byte])
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/models" {
+			http.NotFound(w, r)
+			return
+		}
 		b, _ := io.ReadAll(r.Body)
 		asked.Add(1)
 		last.Store(r)

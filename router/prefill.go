@@ -79,6 +79,8 @@ func (t *trip) prefill(ctx context.Context, view pool.View) ([]*fleet.Instance, 
 			return nil, "", context.Cause(ctx)
 		case isAnswer && !ownFault(a.code):
 			return nil, "", err
+		case isAnswer && a.code == http.StatusNotFound && t.s.disowned(p, t.req.model):
+			unanimous = nil // a decode may have the adapter still
 		case isAnswer && (tries == 1 || unanimous != nil):
 			unanimous = err
 			if len(candidates) > 0 {
@@ -142,7 +144,10 @@ func (t *trip) take(p *fleet.Instance, answer []byte, connected time.Time, decod
 		err = &handoff.RefusedError{Why: handoff.RefusedRequest, Detail: "remote_request_id is another request's"}
 	}
 	if err == nil {
-		err = t.s.ledger.Check(p, given, connected)
+		var restarted bool
+		if restarted, err = t.s.ledger.Check(p, given, connected); restarted {
+			t.s.roster.Forget(p.Key())
+		}
 	}
 	if err == nil {
 		unreachable := func(d *fleet.Instance) bool { return !given.Reaches(p, d) }

@@ -18,6 +18,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/router/handoff"
 	"github.com/nomad-vllm/nomad-vllm/router/metrics"
 	"github.com/nomad-vllm/nomad-vllm/router/pool"
+	"github.com/nomad-vllm/nomad-vllm/router/roster"
 	"github.com/nomad-vllm/nomad-vllm/router/upstream"
 )
 
@@ -32,6 +33,7 @@ type Server struct {
 	keys     *admit.Keys
 	queue    *admit.Queue
 	metrics  *metrics.Metrics
+	roster   *roster.Roster
 	table    atomic.Pointer[table]
 	draining atomic.Bool
 	cutOff   atomic.Bool
@@ -68,6 +70,7 @@ func New(cfg Config) (*Server, error) {
 		ledger: handoff.NewLedger(),
 		trips:  sync.Pool{New: func() any { return &trip{} }},
 	}
+	s.roster = roster.New(roster.Config{Source: cfg.Source, Ask: s.listed, Logger: s.logger})
 	s.metrics = metrics.New(s.view)
 	return s, nil
 }
@@ -95,21 +98,24 @@ func (s *Server) currentTable() *pool.Table {
 	if snap == nil {
 		return nil
 	}
-	if t := s.table.Load(); t != nil && t.of == snap && t.drains == s.drains.state() {
+	lists := s.roster.Lists()
+	if t := s.table.Load(); t != nil && t.of == snap && t.lists == lists && t.drains == s.drains.state() {
 		return t.Table
 	}
 	usable, drains := s.drains.apply(snap)
-	t := &table{Table: pool.NewTable(usable, nil), of: snap, drains: drains}
+	t := &table{Table: pool.NewTable(usable, *lists), of: snap, lists: lists, drains: drains}
 	s.table.Store(t)
 	s.chooser.Keep(snap)
 	s.breakers.Keep(snap)
 	return t.Table
 }
 
-// table is the pools of one snapshot, less what was drained then.
+// table is the pools of one snapshot by what was listed, less what was drained
+// then.
 type table struct {
 	*pool.Table
 	of     *fleet.Snapshot
+	lists  *roster.Lists
 	drains int
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/nomad-vllm/nomad-vllm/fleet"
 	"github.com/nomad-vllm/nomad-vllm/pd"
 	"github.com/nomad-vllm/nomad-vllm/router/breaker"
+	"github.com/nomad-vllm/nomad-vllm/router/pool"
 )
 
 // Status is what /status and the status page show, and /ready in short.
@@ -21,7 +22,7 @@ type Status struct {
 	// SnapshotAgeSeconds is -1 until there is a snapshot, 0 for a fixed list.
 	SnapshotAgeSeconds float64          `json:"snapshot_age_seconds"`
 	SourceError        string           `json:"source_error,omitempty"`
-	Models             []string         `json:"models"`
+	Models             []string         `json:"models"` // that instances are registered for
 	Running            int              `json:"running"`
 	Waiting            int              `json:"waiting"`
 	LocalBelow         int              `json:"local_below_bytes"` // the threshold in force
@@ -43,6 +44,9 @@ type InstanceStatus struct {
 	InFlightPrefills int     `json:"in_flight_prefills"`
 	InFlightDecodes  int     `json:"in_flight_decodes"`
 	PrefillBytes     int64   `json:"prefill_bytes"` // of prompts in leg 1 that it has to compute
+
+	// Serves are the names by which requests reach it, adapters too; none: any.
+	Serves []string `json:"serves,omitempty"`
 
 	Breaker breaker.State `json:"breaker"`
 	Weight  float64       `json:"weight"`
@@ -69,7 +73,7 @@ func (s *Server) status() Status {
 	if at := t.Snapshot.At; !at.IsZero() {
 		out.SnapshotAgeSeconds = max(0, time.Since(at).Seconds())
 	}
-	out.Models = append(out.Models, t.Models()...)
+	out.Models = append(out.Models, t.Registered()...)
 	v := t.View("")
 	out.Ready = len(v.Decodes) > 0 && !out.Draining
 	out.Disaggregated = len(v.Pairable()) > 0
@@ -78,15 +82,16 @@ func (s *Server) status() Status {
 	out.LocalBelow = s.worth.Threshold()
 	out.Flows, out.Locals = s.flows.lastMinute(time.Now())
 	for _, i := range t.Snapshot.Instances {
-		out.Instances = append(out.Instances, s.instanceStatus(i))
+		out.Instances = append(out.Instances, s.instanceStatus(t, i))
 	}
 	return out
 }
 
-func (s *Server) instanceStatus(i *fleet.Instance) InstanceStatus {
+func (s *Server) instanceStatus(t *pool.Table, i *fleet.Instance) InstanceStatus {
 	l := s.chooser.Of(i)
 	st := InstanceStatus{
-		ID: i.ID, URL: i.URL, Role: i.Role, Model: i.Meta.Model, Compat: i.Meta.Compat, Usable: i.Usable(), Reason: i.Unusable,
+		ID: i.ID, URL: i.URL, Role: i.Role, Model: i.Meta.Model, Serves: t.Names(i), Compat: i.Meta.Compat,
+		Usable: i.Usable(), Reason: i.Unusable,
 		InFlightPrefills: l.Prefills, InFlightDecodes: l.Decodes, PrefillBytes: l.PrefillBytes,
 		Breaker: s.breakers.State(i), Weight: l.Weight, Share: l.Share, PrefixBlocks: l.Blocks,
 	}

@@ -227,7 +227,7 @@ func (t *trip) view() (pool.View, error) {
 	}
 	model := t.req.model
 	if model == "" {
-		switch have := table.Models(); len(have) {
+		switch have := table.Defaults(); len(have) {
 		case 0:
 		case 1:
 			model = have[0]
@@ -237,12 +237,14 @@ func (t *trip) view() (pool.View, error) {
 	}
 	v := table.View(model)
 	switch {
+	case len(v.Decodes) > 0:
+		return v, nil
 	case !v.Known() && model != "" && len(table.Models()) > 0:
 		return v, unknownModel(model, table.Models())
-	case len(v.Decodes) == 0:
-		return v, noDecode(v)
+	case table.PrefillOnly(v):
+		return v, prefillOnly(v)
 	}
-	return v, nil
+	return v, noDecode(v)
 }
 
 // firstLeg chooses the path and, unless it is local, runs leg 1. It leaves the

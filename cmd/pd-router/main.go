@@ -2,10 +2,11 @@
 // prompt by a prefill instance and the answer by a decode instance of vLLM. It
 // finds the instances in Consul, or takes fixed addresses.
 //
-// Three goroutines run besides the HTTP server's own: the HTTP server, the Consul watch
-// (one more per service name inside it), and main, which waits for a signal
-// and then stops both. -admin adds one, a server of its own; -statsd-address and
-// -statsite-address add one for both, and one for each in go-metrics.
+// Four goroutines run besides the HTTP server's own: the HTTP server, the Consul watch
+// (one more per service name inside it), the roster of what the instances serve,
+// and main, which waits for a signal and then stops them. -admin adds one, a
+// server of its own; -statsd-address and -statsite-address add one for both, and
+// one for each in go-metrics.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -165,14 +167,15 @@ func closeTracer(ctx context.Context, t *trace.Tracer) {
 // lastWords is how long clients that are cut off have to take in why.
 const lastWords = time.Second
 
-// serve runs the server and the watch until ctx ends, then stops both.
+// serve runs the server, the watch and the roster until ctx ends, then stops them.
 func serve(ctx context.Context, release func(), server *router.Server, clients frontServer, listener net.Listener, serving func(), watch func(context.Context) error,
 	drain time.Duration, logger hclog.Logger) int {
-	// The watch outlives ctx: requests that are being finished may still need another instance.
+	// Both outlive ctx: requests that are being finished may still need another instance.
 	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
-	watched := make(chan struct{})
-	go func() { defer close(watched); _ = watch(watchCtx) }()
-	defer func() { stopWatch(); <-watched }()
+	var watched sync.WaitGroup
+	watched.Go(func() { _ = watch(watchCtx) })
+	watched.Go(func() { _ = server.Run(watchCtx) })
+	defer func() { stopWatch(); watched.Wait() }()
 
 	failed := make(chan error, 1)
 	go func() { failed <- clients.Serve(listener) }()

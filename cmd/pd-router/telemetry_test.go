@@ -20,7 +20,11 @@ func TestTelemetry_statsdIsToldOfTheLastRequest(t *testing.T) {
 	require.NoError(t, err)
 	defer statsd.Close()
 	arrived, finish := make(chan struct{}), make(chan struct{})
-	decode := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	decode := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			http.NotFound(w, r) // it lists no models
+			return
+		}
 		close(arrived)
 		<-finish
 		fmt.Fprint(w, `{"choices":[{"text":"a"}]}`)

@@ -40,10 +40,11 @@ func NewLedger() *Ledger { return &Ledger{engines: map[fleet.Key]engine{}} }
 //
 // An instance that restarts becomes another engine, and its old connections
 // break. So a connection that is older than what was learned last belongs to
-// the engine that was learned, and a name that differs is another's.
-func (l *Ledger) Check(p *fleet.Instance, g Given, connected time.Time) error {
+// the engine that was learned, and a name that differs is another's. restarted:
+// it is now known by another engine.
+func (l *Ledger) Check(p *fleet.Instance, g Given, connected time.Time) (restarted bool, err error) {
 	if err := address(p, g); err != nil {
-		return err
+		return false, err
 	}
 	id, _, _ := strings.Cut(g.EngineID, "_dp") // each data-parallel rank is an engine of its own
 	key := p.Key()
@@ -52,14 +53,14 @@ func (l *Ledger) Check(p *fleet.Instance, g Given, connected time.Time) error {
 	known, ok := l.engines[key]
 	switch {
 	case ok && known.id == id:
-		return nil
+		return false, nil
 	case ok && connected.Before(known.since):
-		return &RefusedError{Why: RefusedEngine, Detail: fmt.Sprintf("remote_engine_id is %q, the instance's was %q before on a connection that is still open", g.EngineID, known.id)}
+		return false, &RefusedError{Why: RefusedEngine, Detail: fmt.Sprintf("remote_engine_id is %q, the instance's was %q before on a connection that is still open", g.EngineID, known.id)}
 	case !ok && len(l.engines) >= maxEngines:
 		clear(l.engines)
 	}
 	l.engines[key] = engine{id: id, since: time.Now()}
-	return nil
+	return ok, nil
 }
 
 // address checks the side channel against what the instance has registered.

@@ -64,11 +64,19 @@ function newRow() {
   return tr;
 }
 
+// servedBy is what an instance serves, in a word and whole.
+function servedBy(i) {
+  const names = i.serves || [], first = i.model || names[0] || "";
+  return [first + (names.length > 1 ? " +" + (names.length - 1) : ""), names.slice(0, 20).join(", ") + (names.length > 20 ? ", …" : "")];
+}
+
 function updateRow(tr, i) {
   const [id, role, state, flight, waiting, kv, share, act] = tr.children;
   text(id, shorten(i.id, 46), "id");
   id.title = i.id + "\n" + i.url;
-  text(role, i.role + (i.model ? " · " + i.model : "") + (i.compat ? " · " + i.compat : ""), "more");
+  const [served, names] = servedBy(i);
+  role.title = names;
+  text(role, i.role + (served ? " · " + served : "") + (i.compat ? " · " + i.compat : ""), "more");
   text(state, ...stateOf(i));
   text(flight, i.in_flight_prefills + i.in_flight_decodes, "n");
   text(waiting, i.reported_waiting === undefined ? "–" : i.reported_waiting, "n more");

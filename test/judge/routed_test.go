@@ -45,6 +45,8 @@ func newRouted(tb testing.TB) *routed {
 // Snapshot is the case's. The instances name no model, so they serve any.
 func (r *routed) Snapshot() *fleet.Snapshot { return r.view }
 
+func (r *routed) Changed() <-chan struct{} { return nil }
+
 func (r *routed) LastError() error { return nil }
 
 func (r *routed) request(tb testing.TB, ep handoff.Endpoint, raw []byte) string {

@@ -42,6 +42,7 @@ type source struct {
 
 func (s *source) Snapshot() *fleet.Snapshot { return s.view.Load() }
 func (s *source) LastError() error          { return s.err }
+func (s *source) Changed() <-chan struct{}  { return nil }
 
 func (s *scene) set(instances ...*fleet.Instance) {
 	s.source.view.Store(fleet.NewSnapshot(instances, time.Now()))
