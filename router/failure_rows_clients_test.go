@@ -122,6 +122,8 @@ func clientGoneDecode(t *testing.T, s *suite, d dialect) *rig {
 
 func clientGoneMidstream(t *testing.T, s *suite, d dialect) *rig {
 	g := s.stage(t, stageConfig{})
+	// Nothing more is written to the client, so no failed write tells of its end.
+	g.d[0].does(streamed(d.early, stands))
 	leave, began := g.ask(d.path, d.streamed(3000))
 	resp := <-began
 	require.NotNil(t, resp)
@@ -154,7 +156,7 @@ func (d dialect) flood(n int, written *atomic.Int64) fault {
 func clientSlow(t *testing.T, s *suite, d dialect) *rig {
 	g := s.stage(t, stageConfig{router: Config{WriteTimeout: limit}})
 	var written atomic.Int64
-	g.d[0].does(d.flood(160, &written))
+	g.d[0].does(d.flood(400, &written)) // the client takes twice the limit for all of it
 	_, began := g.ask(d.path, d.streamed(rowTokens))
 	resp := <-began
 	require.NotNil(t, resp)

@@ -57,7 +57,7 @@ func prefillRows(e dialect) []legRow {
 
 func decodeRows(e dialect) []legRow {
 	const d = pd.RoleDecode
-	hang, three := within(limit), stageConfig{decodes: 3}
+	hang, three := within(limit), stageConfig{prefills: 3, decodes: 3}
 	strange := func(n int) stageConfig {
 		c := stageConfig{args: map[int][]string{}}
 		for i := range n {

@@ -44,6 +44,7 @@ type Consul struct {
 	index  uint64
 	leader []Instance // what the leader knows
 	behind *[]Instance
+	by     time.Duration // how far
 	down   bool
 }
 
@@ -53,9 +54,10 @@ func (c *Consul) Set(instances ...Instance) {
 }
 
 // SetBehind makes the answering server one that lags: it tells those instances
-// to whoever does not insist on the leader's word, and that it is a minute old.
-func (c *Consul) SetBehind(instances ...Instance) {
-	c.change(func() { c.behind = &instances })
+// to whoever does not insist on the leader's word, and that it heard of the
+// leader that long ago.
+func (c *Consul) SetBehind(by time.Duration, instances ...Instance) {
+	c.change(func() { c.behind, c.by = &instances, by })
 }
 
 // SetDown makes every answer an error, as without a leader, or ends that.
@@ -86,7 +88,7 @@ func (c *Consul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	say, age := c.leader, time.Duration(0)
 	if c.behind != nil && q.Has("stale") {
-		say, age = *c.behind, time.Minute
+		say, age = *c.behind, c.by
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -113,7 +113,7 @@ func (d *drill) flapper(ctx context.Context, dice *rand.Rand) {
 			d.consul.SetDown(true)
 			d.tally.count("consul: errors")
 		case 1:
-			d.consul.SetBehind(all[:dice.IntN(len(all))]...)
+			d.consul.SetBehind(time.Minute, all[:dice.IntN(len(all))]...)
 			d.tally.count("consul: lags")
 		case 2:
 			d.consul.Set()
