@@ -27,6 +27,7 @@ type Server struct {
 	cfg      Config
 	logger   hclog.Logger
 	client   *upstream.Client
+	asker    *upstream.Client // for the roster: the ledger judges by the age of the legs' connections
 	chooser  *choose.Chooser
 	worth    *choose.Worth
 	breakers *breaker.Breakers
@@ -55,10 +56,12 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	instances := upstream.Config{DialTimeout: cfg.DialTimeout, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.UpstreamCAs}}
 	s := &Server{
 		cfg:    cfg,
 		logger: cfg.Logger.Named("router"),
-		client: upstream.New(upstream.Config{DialTimeout: cfg.DialTimeout, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.UpstreamCAs}}),
+		client: upstream.New(instances),
+		asker:  upstream.New(instances),
 
 		chooser:  choose.New(cfg.Choose),
 		worth:    choose.NewWorth(cfg.LocalBelow),
@@ -76,7 +79,10 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Close drops idle connections to the instances.
-func (s *Server) Close() { s.client.Close() }
+func (s *Server) Close() {
+	s.client.Close()
+	s.asker.Close()
+}
 
 // Drain makes /ready answer 503, so that whoever balances over routers goes
 // elsewhere; requests are still served.
