@@ -84,6 +84,29 @@ func TestHandoff_anotherEngineOnAConnectionThatIsStillOpenIsRefused(t *testing.T
 	require.Equal(t, 1.0, r.metric("pd_router_handoffs_refused_total", "reason", "engine"))
 }
 
+// What an engine held is gone with it.
+func TestHandoff_anotherEngineHoldsNoPrompts(t *testing.T) {
+	r, p, d := pair(t)
+	blocks := func() int {
+		for _, i := range r.status().Instances {
+			if i.ID == "p" {
+				return i.PrefixBlocks
+			}
+		}
+		return -1
+	}
+	long := func(c string) string { return `{"prompt":"` + strings.Repeat(c, 4<<10) + `"}` }
+	r.post(cmplPath, long("a")).served(t, pd.PathDisaggregated, "")
+	r.post(cmplPath, long("b")).served(t, pd.PathDisaggregated, "")
+	both := blocks()
+	require.GreaterOrEqual(t, both, 14)
+	p.onGenerate(give(map[string]string{"remote_engine_id": `"another"`}))
+	r.post(cmplPath, long("c")).served(t, pd.PathLocal, pd.ReasonNoTransferParams) // over the old connection
+	d.onGenerate(say("application/json", `{"choices":[{"text":"a"}]}`))
+	r.post(cmplPath, long("c")).served(t, pd.PathDisaggregated, "")
+	require.Equal(t, both/2, blocks(), "the one prompt that the new engine has computed")
+}
+
 func TestHandoff_requestIDOfTheBodyCounts(t *testing.T) {
 	r, p, d := pair(t)
 	p.onGenerate(give(map[string]string{"remote_request_id": `"cmpl-theirs-0-1234abcd"`}))

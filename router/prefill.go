@@ -147,6 +147,7 @@ func (t *trip) take(p *fleet.Instance, answer []byte, connected time.Time, decod
 		var restarted bool
 		if restarted, err = t.s.ledger.Check(p, given, connected); restarted {
 			t.s.roster.Forget(p.Key())
+			t.s.chooser.Restarted(p, &t.load)
 		}
 	}
 	if err == nil {

@@ -145,11 +145,13 @@ func (c *Chooser) Reported(i *fleet.Instance, r Report) {
 	s.report, s.reportedAt, s.ownThen = r, c.cfg.Now(), s.own
 }
 
-// Restarted forgets what an instance held, and lets it start slowly again.
-func (c *Chooser) Restarted(i *fleet.Instance) {
+// Restarted forgets what an instance held, but for the request that showed it to
+// be another engine now, and lets it start slowly again.
+func (c *Chooser) Restarted(i *fleet.Instance, by *Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.index.forget(i.Key())
+	c.remember(i, by)
 	s := c.of(i)
 	s.since, s.reportedAt = c.cfg.Now(), time.Time{}
 }
