@@ -26,7 +26,7 @@ func (s *Server) Run(ctx context.Context) error { return s.roster.Run(ctx) }
 // listed asks an instance what it serves, with the key that the legs carry. Of
 // clients' keys there is none: an instance that wants one is not listed.
 func (s *Server) listed(ctx context.Context, i *fleet.Instance) (pool.Listed, error) {
-	a, err := askModels(ctx, s.asker, i, s.appendLegHeader(nil, nil, newID()))
+	a, err := s.askModels(ctx, i, s.appendLegHeader(nil, nil, newID()))
 	switch {
 	case err != nil:
 		return pool.Listed{}, err

@@ -53,7 +53,7 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), modelsTimeout)
 			defer cancel()
 			var err error
-			if answers[n], err = askModels(ctx, s.client, i, header); err != nil {
+			if answers[n], err = s.askModels(ctx, i, header); err != nil {
 				s.logger.Warn("instance does not list its models", "instance", i.ID, "error", err)
 			}
 		})
@@ -90,13 +90,14 @@ func modelInstances(t *pool.Table) []*fleet.Instance {
 }
 
 // askModels reads one instance's list. An answer with another status than 200
-// is no error.
-func askModels(ctx context.Context, by *upstream.Client, i *fleet.Instance, header []byte) (modelsAnswer, error) {
-	resp, err := by.Do(ctx, &upstream.Request{Method: http.MethodGet, Base: i.URL, Path: "/v1/models", Header: header})
+// is no error. Its connection is not kept: the next such question is far off.
+func (s *Server) askModels(ctx context.Context, i *fleet.Instance, header []byte) (modelsAnswer, error) {
+	resp, err := s.asker.Do(ctx, &upstream.Request{Method: http.MethodGet, Base: i.URL, Path: "/v1/models", Header: header})
 	if err != nil {
 		return modelsAnswer{}, err
 	}
 	defer resp.Close()
+	resp.Discard()
 	a := modelsAnswer{code: resp.Status}
 	if a.body, err = io.ReadAll(io.LimitReader(resp, maxModelsAnswer)); err != nil || a.code != http.StatusOK {
 		return a, err

@@ -3,6 +3,8 @@ package router
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -373,4 +375,26 @@ func TestRun_leavesNoGoroutine(t *testing.T) {
 	})
 	// One more is the goroutine that asks.
 	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, waitFor, tick)
+}
+
+// An idle connection to each instance would be a descriptor for nothing.
+func TestModels_theQuestionKeepsNoConnection(t *testing.T) {
+	closed := make(chan struct{}, 10)
+	engine := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"object":"list","data":[{"id":"m"}]}`)
+	}))
+	engine.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	engine.Start()
+	t.Cleanup(engine.Close)
+	r := newRig(t, inst("x", engine.URL, pd.RoleDecode))
+	require.Contains(t, r.get("/v1/models").body, `"id":"m"`)
+	select {
+	case <-closed:
+	case <-time.After(2 * time.Second): // an idle one is kept for 4 s
+		t.Fatal("the connection is still open")
+	}
 }

@@ -27,7 +27,7 @@ type Server struct {
 	cfg      Config
 	logger   hclog.Logger
 	client   *upstream.Client
-	asker    *upstream.Client // for the roster: the ledger judges by the age of the legs' connections
+	asker    *upstream.Client // for lists of models: the ledger judges by the age of the legs' connections
 	chooser  *choose.Chooser
 	worth    *choose.Worth
 	breakers *breaker.Breakers
