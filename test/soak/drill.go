@@ -46,6 +46,7 @@ type drill struct {
 	consul *consultest.Consul
 	router *process
 	url    string // of the router, host:port
+	admin  string // its operators' listener
 	tally  *tally
 	end    []func()
 }
@@ -149,8 +150,12 @@ func (d *drill) startRouter(ctx context.Context, dice *rand.Rand) error {
 		return err
 	}
 	d.url = "127.0.0.1:" + strconv.Itoa(port)
+	if port, err = freePort(dice.IntN); err != nil {
+		return err
+	}
+	d.admin = "127.0.0.1:" + strconv.Itoa(port)
 	t, w := legTimeout.String(), writeTimeout.String()
-	d.router, err = d.process("router", nil, d.cfg.router, "-listen", d.url, "-consul-addr", l.Addr().String(), "-local-below", "0", "-log-level", "warn",
+	d.router, err = d.process("router", nil, d.cfg.router, "-listen", d.url, "-admin", d.admin, "-consul-addr", l.Addr().String(), "-local-below", "0", "-log-level", "warn",
 		"-prefill-timeout", t, "-first-token-timeout", t, "-answer-timeout", (2 * legTimeout).String(), "-stall-timeout", t, "-write-timeout", w, "-body-timeout", w,
 		"-instance-wait", "3s", "-breaker-open", "300ms", "-breaker-max-open", "2s", "-slow-start", "1s")
 	if err != nil {
@@ -250,7 +255,10 @@ func (d *drill) rest(ctx context.Context, mark *holding) (h holding, err error) 
 			return h, nil
 		}
 	}
-	return h, nil
+	if mark != nil { // whoever it is stands there
+		h.stacks, err = get("http://" + d.admin + "/debug/pprof/goroutine?debug=1")
+	}
+	return h, err
 }
 
 func (d *drill) holding() (h holding, err error) {
@@ -262,7 +270,9 @@ func (d *drill) holding() (h holding, err error) {
 	if err != nil {
 		return h, err
 	}
-	return holding{int(c["go_goroutines"]), len(files), residentBytes(d.router.pid()), int(c["pd_router_requests_in_flight"])}, nil
+	return holding{
+		goroutines: int(c["go_goroutines"]), files: len(files), resident: residentBytes(d.router.pid()), inFlight: int(c["pd_router_requests_in_flight"]),
+	}, nil
 }
 
 // counters are the router's series, without their histograms' buckets.

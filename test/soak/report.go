@@ -60,6 +60,7 @@ type holding struct {
 	goroutines, files int
 	resident          int64
 	inFlight          int
+	stacks            string // of the goroutines, where there are more than there should be
 }
 
 func residentBytes(pid int) int64 {
@@ -93,7 +94,7 @@ func (r report) broken() (bad []string) {
 		bad = append(bad, "leaked: "+l)
 	}
 	if r.after.goroutines > r.before.goroutines {
-		bad = append(bad, fmt.Sprintf("%d goroutines at the start, %d at the end", r.before.goroutines, r.after.goroutines))
+		bad = append(bad, fmt.Sprintf("%d goroutines at the start, %d at the end:\n%s", r.before.goroutines, r.after.goroutines, r.after.stacks))
 	}
 	if r.after.files > r.before.files {
 		bad = append(bad, fmt.Sprintf("%d descriptors at the start, %d at the end", r.before.files, r.after.files))
