@@ -255,10 +255,7 @@ func (d *drill) rest(ctx context.Context, mark *holding) (h holding, err error) 
 			return h, nil
 		}
 	}
-	if mark != nil { // whoever it is stands there
-		h.stacks, err = get("http://" + d.admin + "/debug/pprof/goroutine?debug=1")
-	}
-	return h, err
+	return h, nil
 }
 
 func (d *drill) holding() (h holding, err error) {
@@ -266,12 +263,21 @@ func (d *drill) holding() (h holding, err error) {
 	if err != nil {
 		return h, err
 	}
+	// Not go_goroutines: what is gathered for a scrape is gathered by goroutines.
+	stacks, err := get("http://" + d.admin + "/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		return h, fmt.Errorf("the router's goroutines: %w", err)
+	}
+	goroutines := 0
+	if _, err := fmt.Sscanf(stacks, "goroutine profile: total %d", &goroutines); err != nil {
+		return h, fmt.Errorf("the router's goroutines: %w", err)
+	}
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.router.pid()))
 	if err != nil {
 		return h, err
 	}
 	return holding{
-		goroutines: int(c["go_goroutines"]), files: len(files), resident: residentBytes(d.router.pid()), inFlight: int(c["pd_router_requests_in_flight"]),
+		goroutines: goroutines, stacks: stacks, files: len(files), resident: residentBytes(d.router.pid()), inFlight: int(c["pd_router_requests_in_flight"]),
 	}, nil
 }
 

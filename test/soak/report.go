@@ -60,7 +60,7 @@ type holding struct {
 	goroutines, files int
 	resident          int64
 	inFlight          int
-	stacks            string // of the goroutines, where there are more than there should be
+	stacks            string // of the goroutines
 }
 
 func residentBytes(pid int) int64 {
