@@ -36,8 +36,8 @@ function numbers(status) {
 
 async function call(path, id) {
   const answer = await fetch(`instances/${path}?id=${encodeURIComponent(id)}`, { method: "POST" });
-  $("problem").hidden = answer.ok;
   if (!answer.ok) text($("problem"), (await answer.json()).error.message);
+  $("problem").hidden = answer.ok;
   await refresh();
 }
 
