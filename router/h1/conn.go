@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nomad-vllm/nomad-vllm/router/socket"
 	"github.com/nomad-vllm/nomad-vllm/router/wire"
 )
 
@@ -145,15 +144,6 @@ func (c *conn) fill(first bool) error {
 		err = io.ErrNoProgress
 	}
 	return err
-}
-
-// writeParts writes pieces as one.
-func (c *conn) writeParts(parts ...[]byte) (int64, error) {
-	if nc, ok := c.nc.(*socket.Conn); ok {
-		return nc.WriteParts(parts...)
-	}
-	v := net.Buffers(parts)
-	return v.WriteTo(c.nc)
 }
 
 // givePage lends the page to others while nothing is to be read.

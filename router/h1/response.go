@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nomad-vllm/nomad-vllm/router/socket"
 	"github.com/nomad-vllm/nomad-vllm/router/wire"
 )
 
@@ -199,7 +200,7 @@ func (w *response) send(p []byte, last bool) error {
 	} else { // a large piece is sent from where it lies
 		at := len(b)
 		b = append(b, tail...)
-		_, err = w.c.writeParts(b[:at], p, b[at:])
+		_, err = socket.WriteParts(w.c.nc, b[:at], p, b[at:])
 	}
 	w.out = b
 	if w.err = err; err != nil {

@@ -27,8 +27,7 @@ type conn struct {
 	sent      uint64    // bytes written since it was opened
 	answered  uint64    // of these, the bytes of requests that were answered
 	pieces    [][]byte  // room for a vectored write
-	vector    net.Buffers
-	hangUp    func() // close, made once
+	hangUp    func()    // close, made once
 }
 
 func (cn *conn) close() { _ = cn.nc.Close() }
@@ -124,12 +123,7 @@ func (cn *conn) send(r *Request) (whole bool, err error) {
 		n = int64(m)
 	} else {
 		cn.pieces = append(append(cn.pieces[:0], head), r.Body...)
-		if cn.tcp != nil && !cn.host.tls {
-			n, err = cn.tcp.WriteParts(cn.pieces...)
-		} else {
-			cn.vector = cn.pieces // which writing uses up
-			n, err = cn.vector.WriteTo(cn.nc)
-		}
+		n, err = socket.WriteParts(cn.nc, cn.pieces...)
 		clear(cn.pieces) // an idle connection must hold no request's body
 	}
 	cn.sent += uint64(n)
