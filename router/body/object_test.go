@@ -3,6 +3,7 @@ package body
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -160,17 +161,52 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
-// The scanner's shortcut through text must stop at each byte that matters,
-// wherever in its stride it lies.
 func BenchmarkParse(b *testing.B) {
-	doc := []byte(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat(`lorem ipsum dolor sit amet\n`, 8000) + `"}],"max_tokens":10}`)
-	var o Object
-	b.SetBytes(int64(len(doc)))
-	for b.Loop() {
-		if err := o.Reset(doc); err != nil {
-			b.Fatal(err)
-		}
+	for name, text := range map[string]string{
+		"prose": "lorem ipsum dolor sit amet, ",
+		"lines": `lorem ipsum dolor sit amet\n`,
+		"code":  `\t\tif err != nil {\n\t\t\treturn fmt.Errorf(\"x: %w\", err)\n\t\t}\n`,
+		"ascii": `\u0394\u03b9\u03ba\u03b1\u03b9\u03bf\u03c3\u03cd\u03bd\u03b7 `,
+		"utf-8": "Δικαιοσύνη, ",
+	} {
+		b.Run(name, func(b *testing.B) {
+			turn := `{"role":"user","content":"` + strings.Repeat(text, 2048/len(text)) + `"},`
+			doc := []byte(`{"model":"m","messages":[` + strings.TrimSuffix(strings.Repeat(turn, 100), ",") + `],"max_tokens":10}`)
+			var o Object
+			b.SetBytes(int64(len(doc)))
+			for b.Loop() {
+				if err := o.Reset(doc); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
+}
+
+// Long strings of everything that matters in one, in any order.
+func TestValid_isAsOthersSay(t *testing.T) {
+	parts := []string{"x", "xxxxxxxxxxxxxxxx", `"`, `\\`, `\`, `\"`, `\n`, `\u00e9`, `\u00`, "é", "\xc3", "\x1f", "\n", "€", `\ud83d\ude00`}
+	random := rand.New(rand.NewPCG(1, 2))
+	accepted := 0
+	for range 50_000 {
+		rare := random.IntN(40) // how often what is mostly wrong comes
+		doc := []byte{'"'}
+		for range random.IntN(100) {
+			part := parts[random.IntN(len(parts))]
+			if wrong := !json.Valid([]byte(`"`+part+`"`)) || !utf8.ValidString(part); wrong && random.IntN(rare+1) > 0 {
+				part = `\\`
+			}
+			doc = append(doc, part...)
+		}
+		doc = append(doc, '"')
+		want := json.Valid(doc) && utf8.Valid(doc)
+		if want {
+			accepted++
+		}
+		require.Equal(t, want, Valid(doc), "%q", doc)
+	}
+	require.Greater(t, accepted, 5000, "that is no test")
+	require.Less(t, accepted, 45000, "that is no test")
 }
 
 // Python's int() refuses more digits, after a leg could have been served.
@@ -210,8 +246,8 @@ func TestValid_isAnyValue(t *testing.T) {
 // Every place in a stride at which a string's text can end, be escaped or be
 // wrong must be seen.
 func TestParse_seesWhatStandsAnywhereInAString(t *testing.T) {
-	for before := range 40 {
-		for after := range 20 {
+	for before := range near + 2*blockSize + 10 {
+		for _, after := range []int{0, 1, 2, 7, 8, 9, blockSize - 1, blockSize, 2*blockSize + 5} {
 			text := func(what string) []byte {
 				return []byte(`{"k":"` + strings.Repeat("x", before) + what + strings.Repeat("y", after) + `","n":1}`)
 			}

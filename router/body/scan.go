@@ -2,9 +2,7 @@ package body
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"unicode/utf8"
 )
 
@@ -161,93 +159,6 @@ func (s *scanner) array(depth int, element func(start, end int)) error {
 			return s.fail("want ',' or ']' after an element")
 		}
 	}
-}
-
-// text walks a string at its opening quote, eight bytes at a time where they
-// are nothing but text: a prompt is mostly that.
-func (s *scanner) text() error {
-	for s.i++; ; s.i++ {
-		s.plain()
-		if s.i == len(s.b) {
-			return s.fail("string without an end")
-		}
-		switch c := s.b[s.i]; {
-		case c == '"':
-			s.i++
-			return nil
-		case c == '\\':
-			if err := s.escape(); err != nil {
-				return err
-			}
-		case c < 0x20:
-			return s.fail("control character in a string")
-		default:
-			s.seen |= uint64(c)
-		}
-	}
-}
-
-// plain goes on, past escapes of one letter, to what else may end a string's
-// plain text, or to the last few bytes of the document.
-func (s *scanner) plain() {
-	b, i, seen := s.b, s.i, s.seen
-	for len(b)-i > 8 {
-		x := binary.LittleEndian.Uint64(b[i:])
-		seen |= x // with what follows the string: too much, which costs a look
-		at := special(x) & highBits
-		if at == 0 {
-			i += 8
-			continue
-		}
-		i += bits.TrailingZeros64(at) / 8
-		if b[i] != '\\' || !isEscape(b[i+1]) {
-			break
-		}
-		i += 2
-	}
-	s.i, s.seen = i, seen
-}
-
-const highBits = 0x8080808080808080
-
-// special sets the high bit of each of eight bytes that is a quote, a backslash
-// or a control character. Bytes behind the first such one may have theirs set
-// for nothing; the other bits mean nothing.
-func special(x uint64) uint64 {
-	const ones = 0x0101010101010101
-	quote, backslash := x^(ones*'"'), x^(ones*'\\')
-	return (x-ones*0x20)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash
-}
-
-// escape walks from a backslash to the last byte of its escape.
-func (s *scanner) escape() error {
-	s.i++
-	if isEscape(s.peek()) {
-		return nil
-	}
-	if s.peek() == 'u' {
-		for range 4 {
-			s.i++
-			if !isHex(s.peek()) {
-				return s.fail("want four hexadecimal digits after \\u")
-			}
-		}
-		return nil
-	}
-	return s.fail("unknown escape in a string")
-}
-
-// isEscape reports whether c is an escape by itself after a backslash.
-func isEscape(c byte) bool {
-	switch c {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return true
-	}
-	return false
-}
-
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 // short walks a plain whole number of a list, if that is what comes: a prompt

@@ -32,6 +32,7 @@ var (
 		"", "a", "kv_transfer_params", `\"`, `\\`, `\/`, `\b\f\n\r\t`, `\u0041`, `\u00e9`, `\ud83d\ude00`, `\ud800`, `\udc00`, `\udc00\ud800`, `\ud800x`,
 		`\ufffd`, `\ufeff`, `\u0000`, "\x7f", "\u0080", "\u2028", "\ufffd", "\ufffe", "\U0001f600", "a much longer text of many words without any escape at all, of some strides",
 		`","kv_transfer_params":{},"a":"`, `\","kv_transfer_params\":{}`, `\u0022,\u0022kv_transfer_params\u0022:1`,
+		strings.Repeat("sixteen of them ", 4), strings.Repeat("7 of 63", 9), strings.Repeat(`\\`, 33), strings.Repeat(`an odd \"`, 13), strings.Repeat("\u00e9t\u00e9 ", 31),
 	}, []string{
 		`\u12`, `\u 123`, `\u+123`, `\u12_3`, `\U0041`, `\x41`, `\a`, `\`, "\x00", "\x1f", "\n", "\t", "\xff", "\xed\xa0\x80", "\xc0\xaf", "\xf4\x90\x80\x80", "\xe2\x82",
 	}}
