@@ -175,10 +175,9 @@ func Elements(array json.RawMessage, most int) ([]json.RawMessage, bool) {
 		return nil, false
 	}
 	var out []json.RawMessage
-	err := s.array(0, func(start, end int) {
-		if len(out) < most { // a prompt may be a list of millions of token ids
-			out = append(out, json.RawMessage(array[start:end:end]))
-		}
+	err := s.array(0, func(start, end int) bool {
+		out = append(out, json.RawMessage(array[start:end:end]))
+		return len(out) < most // a prompt may be a list of millions of token ids
 	})
 	return out, err == nil
 }

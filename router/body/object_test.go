@@ -263,3 +263,24 @@ func TestParse_seesWhatStandsAnywhereInAString(t *testing.T) {
 		}
 	}
 }
+
+func TestNumbers_areThoseWithACommaBehind(t *testing.T) {
+	for list, want := range map[string]int{
+		"": 0, "1": 0, "12345678": 0, "1,2,3,4,5,6,7,8]": 8, "1, 2, 3, 4, 5]": 6, "123456789012345678,12345678901234567,]": 37,
+		"1234567890123456789,1": 0, "01,2,3,4,5]": 0, "0,0,0,0,0,0]": 4, "-1,2,3,4,5]": 0, "1.5,2,3,4,5": 0, "1 ,2,3,4,5": 0, "1,  2,3,4,5": 3,
+		"12345678,12345678,1]": 18, "\x801234567,": 0, "\xb01,22222222": 0, "1/2:3,4,5,6": 0, "1\xff2,3,4,5,6": 0,
+	} {
+		require.Equal(t, want, Numbers([]byte(list)), list)
+	}
+}
+
+func BenchmarkParse_handoff(b *testing.B) {
+	doc := []byte(`{"kv_transfer_params":{"remote_block_ids":[[` + strings.Repeat("9,10,123,4567,89012,", 700) + `1]]}}`)
+	var o Object
+	b.SetBytes(int64(len(doc)))
+	for b.Loop() {
+		if err := o.Reset(doc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -126,8 +126,9 @@ func (s *scanner) object(depth int, into *Object) error {
 	}
 }
 
-// array walks an array at '[' and tells element, if given, each value's offsets.
-func (s *scanner) array(depth int, element func(start, end int)) error {
+// array walks an array at '[' and tells element, if given, each value's
+// offsets, until that has enough.
+func (s *scanner) array(depth int, element func(start, end int) (more bool)) error {
 	if depth >= maxDepth {
 		return s.fail(fmt.Sprintf("nested deeper than %d", maxDepth))
 	}
@@ -138,14 +139,15 @@ func (s *scanner) array(depth int, element func(start, end int)) error {
 		return nil
 	}
 	for {
-		start := s.i
-		if !s.short() {
-			if err := s.value(depth + 1); err != nil {
-				return err
-			}
+		if element == nil {
+			s.i += Numbers(s.b[s.i:])
 		}
-		if element != nil {
-			element(start, s.i)
+		start := s.i
+		if err := s.value(depth + 1); err != nil {
+			return err
+		}
+		if element != nil && !element(start, s.i) {
+			return nil
 		}
 		s.space()
 		switch s.peek() {
@@ -159,21 +161,6 @@ func (s *scanner) array(depth int, element func(start, end int)) error {
 			return s.fail("want ',' or ']' after an element")
 		}
 	}
-}
-
-// short walks a plain whole number of a list, if that is what comes: a prompt
-// of token ids, or a handoff's blocks, has thousands.
-func (s *scanner) short() bool {
-	n := 0
-	for rest := s.b[s.i:]; n < len(rest) && rest[n]-'0' <= 9; {
-		n++
-	}
-	end := s.i + n
-	if n == 0 || n > 18 || n > 1 && s.b[s.i] == '0' || end == len(s.b) || s.b[end] != ',' && s.b[end] != ']' {
-		return false
-	}
-	s.i = end
-	return true
 }
 
 // number walks a number; "-" alone, leading zeros and bare points are errors.

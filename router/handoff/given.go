@@ -118,19 +118,18 @@ func blockIDs(raw json.RawMessage) bool {
 		return false
 	}
 	flat, depth := false, 0
-	for _, c := range raw {
-		if c-'0' <= 9 {
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c-'0' <= 9:
 			flat = flat || depth == 1
-			continue
-		}
-		switch c {
-		case ',', ' ', '\t', '\n', '\r':
-		case '[':
+			i += max(0, body.Numbers(raw[i:])-1)
+		case c == '[':
 			if depth++; depth > 2 || flat {
 				return false
 			}
-		case ']':
+		case c == ']':
 			depth--
+		case c == ',', c == ' ', c == '\t', c == '\n', c == '\r':
 		default:
 			return false // a sign, a fraction, a name
 		}

@@ -2,7 +2,6 @@ package sse
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 )
@@ -80,46 +79,3 @@ func (p Protocol) judge(line []byte) (v Verdict, done bool) {
 	return judgeChunk(data)
 }
 
-// judgeChunk reads one event of OpenAI.
-func judgeChunk(data []byte) (v Verdict, done bool) {
-	if string(data) == "[DONE]" {
-		return Empty, true
-	}
-	var event struct {
-		Error *struct {
-			Code int `json:"code"`
-		} `json:"error"`
-		Choices []struct {
-			FinishReason *string `json:"finish_reason"`
-			Delta        *struct {
-				Role    string          `json:"role"`
-				Content json.RawMessage `json:"content"`
-			} `json:"delta"`
-		} `json:"choices"`
-	}
-	if json.Unmarshal(data, &event) != nil {
-		return Token, true // not vLLM's: nothing to judge by
-	}
-	if event.Error != nil {
-		if event.Error.Code >= 400 && event.Error.Code < 500 {
-			return Token, true // the request's own fault: no other instance would do better
-		}
-		return Failed, true
-	}
-	for _, c := range event.Choices {
-		if c.FinishReason != nil && *c.FinishReason == "abort" {
-			return Aborted, true
-		}
-		// Chat opens with a chunk that only announces the role, before the
-		// engine has done anything.
-		announces := c.Delta != nil && c.Delta.Role != "" && c.FinishReason == nil && emptyText(c.Delta.Content)
-		if !announces {
-			return Token, true
-		}
-	}
-	return Token, false
-}
-
-func emptyText(raw json.RawMessage) bool {
-	return len(raw) == 0 || string(raw) == "null" || string(raw) == `""`
-}
