@@ -40,17 +40,40 @@ func Parse(raw []byte) (*Object, error) {
 
 // Reset makes o the Object of another document, as Parse, in o's memory. After
 // an error o is not to be used until the next Reset.
-func (o *Object) Reset(raw []byte) error {
-	s := scanner{b: raw}
+func (o *Object) Reset(raw []byte) error { return o.reset(&scanner{b: raw}) }
+
+// ResetWith is Reset and makes inner the Object of o's member of that name, if
+// its value is an object, without reading that twice.
+func (o *Object) ResetWith(raw []byte, name string, inner *Object) error {
+	s := scanner{b: raw, innerName: name, inner: inner}
+	inner.open, inner.members = 0, inner.members[:0] // nothing of another document may pass for this one's
+	if err := o.reset(&s); err != nil {
+		return err
+	}
+	if len(inner.members) > maxMembers {
+		return s.fail(fmt.Sprintf("more than %d members in %s", maxMembers, name))
+	}
+	for i := len(o.members) - 1; i >= 0; i-- {
+		m := &o.members[i]
+		if string(o.key(m)) != name {
+			continue
+		}
+		if raw[m.valueStart] == '{' && inner.open != m.valueStart+1 { // the name was written with an escape
+			return inner.Reset(raw[m.valueStart:m.valueEnd])
+		}
+		break
+	}
+	return nil
+}
+
+func (o *Object) reset(s *scanner) error {
 	if err := s.start(); err != nil {
 		return err
 	}
 	if s.peek() != '{' {
 		return s.fail("want an object")
 	}
-	o.raw, o.open = raw, s.i+1
-	clear(o.members[:cap(o.members)])
-	o.members = o.members[:0]
+	o.begin(s)
 	if err := s.object(0, o); err != nil {
 		return err
 	}
@@ -61,6 +84,13 @@ func (o *Object) Reset(raw []byte) error {
 		return s.fail(fmt.Sprintf("more than %d members at the top level", maxMembers))
 	}
 	return nil
+}
+
+// begin forgets the last document for the object at the scanner.
+func (o *Object) begin(s *scanner) {
+	o.raw, o.open = s.b, s.i+1
+	clear(o.members[:cap(o.members)])
+	o.members = o.members[:0]
 }
 
 // add indexes one member.

@@ -284,3 +284,30 @@ func BenchmarkParse_handoff(b *testing.B) {
 		}
 	}
 }
+
+func TestResetWith_readsTheMemberThatCounts(t *testing.T) {
+	for doc, want := range map[string]string{
+		`{"kv":{"a":1}}`: "1",
+		` { "b" : {"a":9} , "kv" : { "a" : 1 } }`:        "1",
+		`{"kv":{"a":9},"kv":{"a":1}}`:                    "1",
+		`{"kv":{"a":9},"k\u0076":{"a":1}}`:               "1",
+		`{"k\u0076":{"a":9},"kv":{"a":1}}`:               "1",
+		`{"kv":{"a":9,"kv":{"a":8}},"kv":{"a":1}}`:       "1",
+		`{"kv":{"kv":{"a":8},"a":1}}`:                    "1",
+		`{"b":{"kv":{"a":9}},"kv":{"a":1}}`:              "1",
+		`{"kv":{"a":9,"a":1},"b":[{"kv":{"a":8}},null]}`: "1",
+		`{"kv":{}}`: "",
+	} {
+		var o, inner Object
+		for range 2 { // the second time in used memory
+			require.NoError(t, o.ResetWith([]byte(doc), "kv", &inner))
+			require.Equal(t, want, string(inner.Get("a")), doc)
+		}
+	}
+	var o, inner Object
+	require.NoError(t, o.ResetWith([]byte(`{     "kv":{"a":9}}`), "kv", &inner))
+	require.NoError(t, o.ResetWith([]byte(`{"k\u0076":{"a":1}}`), "kv", &inner))
+	require.Equal(t, "1", string(inner.Get("a")), "the last document's member began at the same byte")
+	require.Error(t, o.ResetWith([]byte(`{"kv":{"a":1}`), "kv", &inner))
+	require.ErrorContains(t, o.ResetWith([]byte(`{"kv":{`+strings.Repeat(`"a":1,`, maxMembers+1)+`"a":1}}`), "kv", &inner), "more than")
+}

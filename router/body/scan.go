@@ -33,6 +33,9 @@ type scanner struct {
 	// seen is all bytes of strings or-ed together, eight at a time: without a
 	// high bit there is nothing but ASCII, and no UTF-8 to be checked.
 	seen uint64
+	// inner becomes the object that is the top's member innerName; it may be nil.
+	innerName string
+	inner     *Object
 }
 
 func (s *scanner) fail(reason string) error { return &SyntaxError{Offset: s.i, Reason: reason} }
@@ -106,7 +109,14 @@ func (s *scanner) object(depth int, into *Object) error {
 		s.i++
 		s.space()
 		valueStart := s.i
-		if err := s.value(depth + 1); err != nil {
+		var err error
+		if into != nil && s.inner != nil && into != s.inner && s.peek() == '{' && string(s.b[keyStart+1:keyEnd-1]) == s.innerName {
+			s.inner.begin(s)
+			err = s.object(depth+1, s.inner)
+		} else {
+			err = s.value(depth + 1)
+		}
+		if err != nil {
 			return err
 		}
 		if into != nil {

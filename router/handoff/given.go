@@ -63,14 +63,14 @@ type Reader struct {
 // checking the parts without which vLLM's decode hangs or dies. The error is a
 // *RefusedError if the answer is in order otherwise.
 func (r *Reader) Read(answer []byte) (Given, error) {
-	if err := r.answer.Reset(answer); err != nil {
+	if err := r.answer.ResetWith(answer, keyParams, &r.params); err != nil {
 		return Given{}, fmt.Errorf("read prefill's answer: %w", err)
 	}
 	raw := r.answer.Get(keyParams)
 	if raw == nil || string(raw) == "null" {
 		return Given{}, &RefusedError{Why: RefusedAbsent, Detail: "absent or null; does the prefill run with a KV connector?"}
 	}
-	if raw[0] != '{' || r.params.Reset(raw) != nil {
+	if raw[0] != '{' {
 		return Given{}, shape("no object")
 	}
 	g := Given{
@@ -112,31 +112,47 @@ func text(raw json.RawMessage) string {
 }
 
 // blockIDs reports whether a valid JSON value is a list of block numbers for
-// each KV cache group, or, up to early 2026, one flat list.
+// each KV cache group, or, up to early 2026, one flat list. There are thousands.
 func blockIDs(raw json.RawMessage) bool {
 	if len(raw) == 0 || raw[0] != '[' {
 		return false
 	}
-	flat, depth := false, 0
-	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; {
-		case c-'0' <= 9:
-			flat = flat || depth == 1
-			i += max(0, body.Numbers(raw[i:])-1)
-		case c == '[':
-			if depth++; depth > 2 || flat {
+	for rest := raw[1:]; ; {
+		rest = bytes.TrimLeft(rest, ", \t\n\r")
+		switch rest[0] {
+		case ']':
+			return true
+		case '[':
+			end := bytes.IndexByte(rest, ']')
+			if !blockNumbers(rest[1:end]) {
 				return false
 			}
-		case c == ']':
-			depth--
-		case c == ',', c == ' ', c == '\t', c == '\n', c == '\r':
+			rest = rest[end+1:]
 		default:
-			return false // a sign, a fraction, a name
+			return blockNumbers(raw[1 : len(raw)-1])
 		}
 	}
-	// A list that has numbers beside lists is neither; bytes before '[' decide.
-	return !flat || bytes.Count(raw, []byte("[")) == 1
 }
+
+// blockNumbers reports whether what stands in a valid list is nothing but
+// numbers without a sign or a fraction.
+func blockNumbers(list []byte) bool {
+	var other uint8
+	for _, c := range list {
+		other |= notInBlocks[c]
+	}
+	return other == 0
+}
+
+// notInBlocks is 0 for a byte that may be in a list of block numbers.
+var notInBlocks = func() (not [256]uint8) {
+	for c := range not {
+		if !strings.ContainsRune("0123456789, \t\n\r", rune(c)) {
+			not[c] = 1
+		}
+	}
+	return not
+}()
 
 func wholeNumber(raw json.RawMessage) bool {
 	n, err := strconv.Atoi(string(raw))

@@ -78,4 +78,3 @@ func (p Protocol) judge(line []byte) (v Verdict, done bool) {
 	}
 	return judgeChunk(data)
 }
-
