@@ -103,9 +103,9 @@ func (s *scanner) blocks() (stopped bool) {
 			if quotes&(at-1) != 0 {
 				break // the string ends before it
 			}
-			n := bits.TrailingZeros64(at)
-			if escapeLen(b[i+n:]) == 0 {
-				s.i = i + n
+			n := i + bits.TrailingZeros64(at)
+			if n+1 == len(b) || !isEscape[b[n+1]] && escapeLen(b[n:]) == 0 {
+				s.i = n
 				return true
 			}
 			quotes &^= at << 1
