@@ -34,6 +34,7 @@ type dialect struct {
 	token   string // the event of a token, "one"
 	failed  string // the event of an error, "dead"
 	end     string // what follows an error event
+	last    string // what ends a whole stream
 	early   int    // events of a stream with its second token
 
 	empty, aborted string // streams without a token, after the opening
@@ -51,7 +52,7 @@ func completions() dialect {
 	return dialect{
 		name: "completions", path: cmplPath, asks: fmt.Sprintf(`{"model":"m","prompt":%q,"temperature":0`, rowPrompt), limit: "max_tokens",
 		token:  data(`{"choices":[{"index":0,"text":"one","finish_reason":null}]}`),
-		failed: data(`{"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}`), end: data("[DONE]"), early: 2,
+		failed: data(`{"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}`), end: data("[DONE]"), last: data("[DONE]"), early: 2,
 		empty:   data("[DONE]"),
 		aborted: data(`{"choices":[{"index":0,"text":"","finish_reason":"abort"}]}`) + data("[DONE]"),
 		whole:   `{"choices":[{"index":0,"text":"one","finish_reason":"length"}],"usage":{"prompt_tokens":9,"completion_tokens":1}}`,
@@ -65,7 +66,7 @@ func chat() dialect {
 		name: "chat", path: chatPath, asks: fmt.Sprintf(`{"model":"m","messages":[{"role":"user","content":%q}],"temperature":0`, rowPrompt), limit: "max_tokens",
 		opening: data(`{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}`),
 		token:   data(`{"choices":[{"index":0,"delta":{"content":"one"},"finish_reason":null}]}`),
-		failed:  data(`{"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}`), end: data("[DONE]"), early: 3,
+		failed:  data(`{"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}`), end: data("[DONE]"), last: data("[DONE]"), early: 3,
 		empty:   data("[DONE]"),
 		aborted: data(`{"choices":[{"index":0,"delta":{"content":""},"finish_reason":"abort"}]}`) + data("[DONE]"),
 		whole:   `{"choices":[{"index":0,"message":{"role":"assistant","content":"one"},"finish_reason":"length"}],"usage":{"prompt_tokens":9,"completion_tokens":1}}`,
@@ -83,6 +84,7 @@ func responses() dialect {
 			named("response.in_progress", `"response":{"status":"in_progress","usage":null},"sequence_number":1`),
 		token:   named("response.output_text.delta", `"delta":"one","sequence_number":2`),
 		failed:  named("response.failed", `"response":{"status":"failed","error":{"code":"server_error","message":"dead"}}`),
+		last:    named("response.completed", `"response":{"status":"incomplete"}`),
 		early:   6,
 		empty:   named("response.completed", fmt.Sprintf(`"response":`+answer, "completed", "", 0)),
 		aborted: named("response.completed", fmt.Sprintf(`"response":`+answer, "cancelled", "", 0)),
@@ -100,7 +102,7 @@ func messages() dialect {
 		name: "messages", path: messagesPath, asks: fmt.Sprintf(`{"model":"m","messages":[{"role":"user","content":%q}],"temperature":0`, rowPrompt), limit: "max_tokens",
 		opening: named("message_start", `"message":{"content":[],"stop_reason":null,"usage":{"input_tokens":9,"output_tokens":0}}`),
 		token:   named("content_block_delta", `"index":0,"delta":{"type":"text_delta","text":"one"}`),
-		failed:  named("error", `"error":{"type":"internal_error","message":"dead"}`), early: 4,
+		failed:  named("error", `"error":{"type":"internal_error","message":"dead"}`), last: named("message_stop", `"end":true`), early: 4,
 		empty: last(`"end_turn"`), aborted: last("null"),
 		whole: fmt.Sprintf(answer, "one", 1), none: fmt.Sprintf(answer, "", 0),
 		failure: `{"type":"error","error":{"type":"X","message":"engine says %d"}}`,

@@ -148,7 +148,7 @@ func (d dialect) flood(n int, written *atomic.Int64) fault {
 			m, _ := io.WriteString(w, piece)
 			written.Add(int64(m))
 		}
-		_, _ = io.WriteString(w, d.end)
+		_, _ = io.WriteString(w, d.last)
 		return true
 	}
 }
@@ -172,7 +172,7 @@ func clientSlow(t *testing.T, s *suite, d dialect) *rig {
 		require.NoError(t, err)
 		<-pause.C
 	}
-	require.Equal(t, int64(len(d.opening+d.end))+written.Load(), read, "every byte")
+	require.Equal(t, int64(len(d.opening+d.last))+written.Load(), read, "every byte")
 	require.Zero(t, g.d[0].cancelled())
 	return g.rig
 }

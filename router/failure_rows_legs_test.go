@@ -85,6 +85,8 @@ func decodeRows(e dialect) []legRow {
 		{id: "decode-resets-always", at: d, every: true, fault: hangsUp(e), stage: stageConfig{decodes: 4}, stream: true, code: 502, says: "broke off", prefills: 2, decodes: tried, leases: 2},
 		{id: "decode-resets-midstream", at: d, fault: streamed(e.early, breaks), stream: true, path: disaggregated,
 			says: "broke off the answer", prefills: 1, decodes: 1},
+		{id: "decode-ends-midstream", at: d, fault: streamed(e.early, ends), stream: true, path: disaggregated,
+			says: "ended the stream without its last event", prefills: 1, decodes: 1},
 		{id: "decode-resets-midjson", at: d, fault: after(half), path: disaggregated, prefills: 2, decodes: 2},
 		{id: "decode-hangs-before-token", at: d, fault: hangs(e.begin), stage: hang, stream: true, path: disaggregated, prefills: 2, decodes: 2, leases: 1, cancelled: 1},
 		{id: "decode-hangs-json", at: d, fault: hangs(nothing), stage: hang, path: disaggregated, prefills: 2, decodes: 2, leases: 1, cancelled: 1},

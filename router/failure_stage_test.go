@@ -311,6 +311,8 @@ func stands(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func breaks(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
+func ends(http.ResponseWriter, *http.Request) {}
+
 func nothing(http.ResponseWriter) {}
 
 // lateBy is slow, and does what it was asked to.

@@ -45,8 +45,13 @@ func (t *trip) relay(ctx context.Context, a *answer) {
 		t.out.code, t.out.failure = statusClientGone, "client gone: "+writeErr.Error()
 	case readErr != nil:
 		t.cut(ctx, a, readErr)
+	case a.stream && !t.req.passed && !t.watch.Over():
+		t.cut(ctx, a, errHalfStream)
 	}
 }
+
+// errHalfStream is a stream whose bytes ended in order, but not its events.
+const errHalfStream = answerError("the stream ended without its last event")
 
 // cut ends an answer that broke off under way. A stream gets the events with
 // which its protocol reports an error; anything else can only be broken off.
@@ -63,8 +68,11 @@ func (t *trip) cut(ctx context.Context, a *answer, err error) {
 	t.countFailure(ctx, t.legName(), err)
 	t.s.logger.Warn("decode broke off", "request_id", t.req.id, "decode", t.out.decode, "path", t.out.path, "bytes", t.out.bytes, "error", err)
 	kind, what := metrics.StreamCut, " broke off the answer"
-	if errors.Is(err, upstream.ErrDeadline) {
+	switch {
+	case errors.Is(err, upstream.ErrDeadline):
 		kind, what = metrics.StreamStalled, fmt.Sprintf(" has sent nothing for %s", t.s.cfg.StallTimeout)
+	case errors.Is(err, errHalfStream):
+		what = " ended the stream without its last event"
 	}
 	t.breakOff(a, kind, badGateway("decode instance "+t.out.decode+what))
 }

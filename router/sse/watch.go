@@ -14,7 +14,15 @@ const (
 	// eventData begins the one line of data that each named event has.
 	eventData = "\ndata: "
 
-	longest = len(errorFailed)
+	longest = len(endIncomplete)
+)
+
+// Beginnings of the events that end a stream.
+const (
+	endDone       = "data: [DONE]"
+	endCompleted  = "\nevent: response.completed\n"
+	endIncomplete = "\nevent: response.incomplete\n"
+	endMessage    = "\nevent: message_stop\n"
 )
 
 // Watch notices error events in a stream that passes by in pieces of any size.
@@ -24,7 +32,8 @@ type Watch struct {
 
 	end    [longest - 1]byte // of what has passed
 	n      int
-	events int // of Responses, which numbers them
+	events int  // of Responses, which numbers them
+	over   bool // an event that ends a stream with names was there
 }
 
 // Failed reports whether an error event began in the piece, or ends its
@@ -35,13 +44,22 @@ func (w *Watch) Failed(piece []byte) bool {
 	case Responses:
 		n = w.count(piece, errorNamed) + w.count(piece, errorFailed)
 		w.events += w.count(piece, eventData)
+		w.over = w.over || n+w.count(piece, endCompleted)+w.count(piece, endIncomplete) > 0
 	case Messages:
 		n = w.count(piece, errorNamed)
+		w.over = w.over || n+w.count(piece, endMessage) > 0
 	default:
 		n = w.count(piece, errorChunk)
 	}
 	w.keep(piece)
 	return n > 0
+}
+
+// Over reports whether what has passed ends as its protocol has it. A server
+// that is killed behind a proxy, or by itself in mid-answer, can end its bytes
+// in order, and a client would take the half for the whole.
+func (w *Watch) Over() bool {
+	return w.over || w.Protocol == OpenAI && bytes.Contains(w.end[:w.n], []byte(endDone))
 }
 
 // count is how often a pattern ends in the piece.

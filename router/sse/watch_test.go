@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,4 +26,31 @@ func TestWatch_textIsNoError(t *testing.T) {
 	for _, piece := range []string{role, token, `data: {"choices":[{"delta":{"content":"data: {\"error\": 1}"}}]}` + "\n\n", "", done} {
 		require.False(t, w.Failed([]byte(piece)))
 	}
+}
+
+func TestWatch_knowsWhenAStreamIsOver(t *testing.T) {
+	ends := map[Protocol][]string{
+		OpenAI:    {"data: [DONE]\n\n", "data: [DONE]"},
+		Responses: {named("response.completed"), named("response.incomplete"), named("response.failed"), named("error")},
+		Messages:  {named("message_stop"), named("error")},
+	}
+	for protocol, last := range ends {
+		begin := "data: {\"delta\":\"[DONE] event: message_stop, response.completed\"}\n\n" + named("x")
+		for _, end := range last {
+			for size := 1; size <= len(begin)+len(end); size++ {
+				w := Watch{Protocol: protocol}
+				for _, part := range []string{begin, end} {
+					require.False(t, w.Over(), end)
+					for piece := range slices.Chunk([]byte(part), size) {
+						w.Failed(piece)
+					}
+				}
+				require.True(t, w.Over(), "%q in pieces of %d", end, size)
+			}
+		}
+	}
+}
+
+func named(event string) string {
+	return "event: " + event + "\ndata: {\"type\":\"" + event + "\"}\n\n"
 }

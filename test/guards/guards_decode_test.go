@@ -78,7 +78,12 @@ func decodeGuards() []guard {
 		{
 			name: "a stream that ends early is told so", file: "router/relay.go",
 			old: "typ, message := e.parts()\n\t_, _ = t.w.Write(t.watch.ErrorEvents(e.body(), typ, message)) // the client may be gone\n", new: "",
-			rows: []string{"decode-resets-midstream", "decode-stalls"},
+			rows: []string{"decode-resets-midstream", "decode-ends-midstream", "decode-stalls"},
+		},
+		{
+			name: "a stream without its last event is no whole one", file: "router/relay.go",
+			old: "a.stream && !t.req.passed && !t.watch.Over()", new: "false",
+			rows: []string{"decode-ends-midstream"},
 		},
 		{
 			name: "who is cut off at the stop is told so", file: "router/relay.go",
