@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -165,15 +166,20 @@ func (s *server) tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// freePorts finds n TCP ports that were free a moment ago.
+// freePorts finds n TCP ports that are free, below those that the system gives
+// to whoever connects: a server binds its own seconds later.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		for tries := 0; ports[i] == 0; tries++ {
+			require.Less(t, tries, 1000, "no free port")
+			port := 10_000 + rand.IntN(20_000)
+			if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+				defer l.Close()
+				ports[i] = port
+			}
+		}
 	}
 	return ports
 }
