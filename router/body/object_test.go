@@ -235,7 +235,7 @@ func TestText_refusesHalfPairs(t *testing.T) {
 }
 
 func TestValid_isAnyValue(t *testing.T) {
-	for _, ok := range []string{`{"a":[1,"x"]}`, ` [] `, `1`, `"é"`, `null`, `[12345678901234567890,0,-1]`} {
+	for _, ok := range []string{"[12345678,\n12345678,\t  1 ,\r\n1234567, 2]", `{"a":[1,"x"]}`, ` [] `, `1`, `"é"`, `null`, `[12345678901234567890,0,-1]`} {
 		require.True(t, Valid([]byte(ok)), ok)
 	}
 	for _, bad := range []string{``, ` `, `{`, `{"a":1}x`, `nul`, `01`, `[01]`, `[1 2]`, `[1,]`, `[123456789`, "\"\xff\"", "<html>"} {

@@ -151,6 +151,7 @@ func (s *scanner) array(depth int, element func(start, end int) (more bool)) err
 	for {
 		if element == nil {
 			s.i += Numbers(s.b[s.i:])
+			s.space()
 		}
 		start := s.i
 		if err := s.value(depth + 1); err != nil {
