@@ -264,6 +264,34 @@ func TestParse_seesWhatStandsAnywhereInAString(t *testing.T) {
 	}
 }
 
+// Lists of numbers, as they are and a little wrong.
+func TestValid_readsListsAsOthersDo(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	numbers := []string{"0", "7", "12345678", "123456789012345678", "1234567890123456789", "-1", "1.5", "1e5", "null", `"1"`, "[1,2]", "[]", "01", "-", "1.", ""}
+	spaces := []string{"", "", "", " ", "  ", "\n", "\t", "\r\n", "x"}
+	accepted := 0
+	for range 50_000 {
+		good := random.IntN(2) * 4 // half of the documents have nothing wrong on purpose
+		doc := []byte("[")
+		for n := range random.IntN(12) {
+			if n > 0 {
+				doc = append(doc, ',')
+			}
+			for _, from := range [][]string{spaces[:len(spaces)-min(1, good)], numbers[:len(numbers)-good], spaces[:len(spaces)-min(1, good)]} {
+				doc = append(doc, from[random.IntN(len(from))]...)
+			}
+		}
+		doc = append(doc, ']')
+		want := json.Valid(doc)
+		if want {
+			accepted++
+		}
+		require.Equal(t, want, Valid(doc), "%q", doc)
+	}
+	require.Greater(t, accepted, 20_000)
+	require.Less(t, accepted, 40_000)
+}
+
 func TestNumbers_areThoseWithACommaBehind(t *testing.T) {
 	for list, want := range map[string]int{
 		"": 0, "1": 0, "12345678": 0, "1,2,3,4,5,6,7,8]": 8, "1, 2, 3, 4, 5]": 6, "123456789012345678,12345678901234567,]": 37,
