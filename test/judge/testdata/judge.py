@@ -11,6 +11,7 @@ empty if there is no difference. The judge ends at the end of stdin.
 """
 
 import ipaddress
+import re
 import json
 import struct
 import sys
@@ -334,7 +335,7 @@ def judge_answer(verdict, answer, params, engine, host, port, request):
     verdict = verdict.decode()
     value, why = read(answer)
     if verdict == "refused":
-        want(why is not None or excused(answer, value) is not None or unfit(value) is not None,
+        want(why is not None or refusable(answer, value),
              "a handoff is refused that Python reads and that is fit")
         return
     given, source = taken(answer, value, why)
@@ -355,6 +356,15 @@ def taken(answer, value, why):
     want(fault is None, f"a handoff is taken: {fault}")
     source = [m[2] for m in members(answer.decode("utf-8")) if m[0] == "kv_transfer_params"][-1]
     return value["kv_transfer_params"], source
+
+
+# A block's number may be refused as this: to Python it is 0, and vLLM writes none.
+MINUS_ZERO = re.compile(rb"[\[,]\s*-0\s*[\],]")
+
+
+def refusable(answer, value):
+    """Why a handoff that can be read may be refused, None if it may not."""
+    return excused(answer, value) or unfit(value) or (MINUS_ZERO.search(answer) and "a negative zero")
 
 
 def unfit(value):
@@ -411,7 +421,7 @@ def judge_routed(endpoint, body, status, path, reason, told, request_id, answer,
     said, why = read(answer)
     if path == "local":
         want(reason in REFUSED, f"local after leg 1: {reason}")
-        want(why is not None or excused(answer, said) is not None or unfit(said) is not None or foreign(said, request_id),
+        want(why is not None or refusable(answer, said) or foreign(said, request_id),
              "a handoff is refused that Python reads and that is fit")
         judge_leg("the leg without the handoff", text, value, twos[0], {})
         return
