@@ -11,8 +11,8 @@ empty if there is no difference. The judge ends at the end of stdin.
 """
 
 import ipaddress
-import re
 import json
+import re
 import struct
 import sys
 import traceback
