@@ -59,6 +59,9 @@ func checkRouter(t *testing.T, prefill, decode *server) {
 			require.NotEmpty(t, routed.Header.Get(pd.HeaderRequestID))
 			require.Positive(t, moved, "prompt tokens that the decode took from the prefill")
 			require.Equal(t, textOf(aggregated), textOf(routed), "the same text as without a handoff")
+			if strings.Contains(name, "stream") {
+				require.Equal(t, eventShapes(aggregated.Body), eventShapes(routed.Body), "the same events, and none of the router's own")
+			}
 		})
 	}
 	for name, c := range notCarried() {
