@@ -127,7 +127,7 @@ func decodeGuards() []guard {
 		},
 		{
 			name: "an error event under way is counted", file: "router/relay.go",
-			old: "if a.stream && t.watch.Failed(piece) {", new: "if false {",
+			old: "if a.stream && t.watch.Failed(piece) {", new: "if a.stream && t.watch.Failed(piece) && false {",
 			rows: []string{"decode-error-midstream"},
 		},
 		{
