@@ -53,15 +53,9 @@ func (o *Object) ResetWith(raw []byte, name string, inner *Object) error {
 	if len(inner.members) > maxMembers {
 		return s.fail(fmt.Sprintf("more than %d members in %s", maxMembers, name))
 	}
-	for i := len(o.members) - 1; i >= 0; i-- {
-		m := &o.members[i]
-		if string(o.key(m)) != name {
-			continue
-		}
-		if raw[m.valueStart] == '{' && inner.open != m.valueStart+1 { // the name was written with an escape
-			return inner.Reset(raw[m.valueStart:m.valueEnd])
-		}
-		break
+	m := o.last(name)
+	if m != nil && raw[m.valueStart] == '{' && inner.open != m.valueStart+1 { // the name was written with an escape
+		return inner.Reset(raw[m.valueStart:m.valueEnd])
 	}
 	return nil
 }
@@ -173,9 +167,18 @@ func (o *Object) Raw() []byte { return o.raw }
 // Get is the value of a member as written, nil if there is none. Of several
 // members with one name the last counts, as in Python.
 func (o *Object) Get(key string) json.RawMessage {
+	m := o.last(key)
+	if m == nil {
+		return nil
+	}
+	return json.RawMessage(o.raw[m.valueStart:m.valueEnd:m.valueEnd])
+}
+
+// last is the last member of that name, nil if there is none.
+func (o *Object) last(key string) *member {
 	for i := len(o.members) - 1; i >= 0; i-- {
 		if m := &o.members[i]; string(o.key(m)) == key {
-			return json.RawMessage(o.raw[m.valueStart:m.valueEnd:m.valueEnd])
+			return m
 		}
 	}
 	return nil

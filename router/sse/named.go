@@ -49,7 +49,7 @@ func judgeResponse(data []byte) (v Verdict, done bool) {
 	switch {
 	case e.Type == "response.created", e.Type == "response.queued", e.Type == "response.in_progress", strings.HasSuffix(e.Type, ".added"):
 		return Token, false
-	case e.Type == "error", e.Type == "response.failed", len(e.Error) > 0 && string(e.Error) != "null":
+	case e.Type == "error", e.Type == "response.failed", !none(e.Error):
 		return Failed, true
 	case e.Response == nil:
 		return Token, true

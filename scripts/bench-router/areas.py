@@ -13,7 +13,7 @@ AREAS = [
     ("waiting and waking", r"runtime\.(mcall|park_m|schedule|findRunnable|netpoll|ready|goready|mstart|sysmon|notesleep|futex)"),
     ("the log", r"go-hclog\.|\.writeLine|^main\."),
     ("counting", r"router/metrics\.|\(\*flows\)|client_golang"),
-    ("choosing, breakers, admission", r"router/(choose|breaker|admission|pool|roster)\.|xxhash|\(\*trip\)\.(pick|weigh|admit|notWorth)"),
+    ("choosing, breakers, admission", r"router/(choose|breaker|admit|pool|roster)\.|xxhash|\(\*trip\)\.(pick|weigh|admit|notWorth)"),
     ("JSON: check, edit, judge", r"router/(body|sse|handoff)\.|encoding/json|unicode/utf8"),
     ("HTTP: heads, connections", r"router/(h1|upstream|wire)\.|net/http\.|net\."),
     ("the trip itself", r"nomad-vllm/router\."),

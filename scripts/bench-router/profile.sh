@@ -7,12 +7,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 CGO_ENABLED=0 go build -trimpath -o "$work/pd-router" ./cmd/pd-router # with symbols
 go build -o "$work/bench" ./bench/router
-for cell in "${@:-200B-c16 220KiB-c16 sse-c16}"; do
-	for c in $cell; do
-		perf record -q -a -F 1000 -g -o "$work/perf" -- \
-			"$work/bench" -cells "$c" -peers pd-router -pd-router "$work/pd-router" -reps 1 -slice 5s >"$work/out" 2>&1
-		us=$(awk -v c="$c" '$1 == c && $2 == "pd-router" { print $3 }' "$work/out")
-		echo "$c: $us us of CPU a request"
-		perf script -i "$work/perf" --comm pd-router -F comm,ip,sym 2>/dev/null | python3 scripts/bench-router/areas.py "$us"
-	done
+[ $# -gt 0 ] || set -- 200B-c16 220KiB-c16 sse-c16
+for cell; do
+	perf record -q -a -F 1000 -g -o "$work/perf" -- \
+		"$work/bench" -cells "$cell" -peers pd-router -pd-router "$work/pd-router" -reps 1 -slice 5s >"$work/out" 2>&1
+	us=$(awk -v c="$cell" '$1 == c && $2 == "pd-router" { print $3 }' "$work/out")
+	echo "$cell: $us us of CPU a request"
+	perf script -i "$work/perf" --comm pd-router -F comm,ip,sym 2>/dev/null | python3 scripts/bench-router/areas.py "$us"
 done
