@@ -58,10 +58,11 @@ func announces(delta *body.Object) bool {
 	return !none(role) && string(role) != `""` && (none(content) || string(content) == `""`)
 }
 
-// isFault reports whether an error's code is a status that blames the request.
+// isFault reports whether an error's code is a status that blames the request,
+// or none of vLLM's, which are numbers: then there is nothing to judge by.
 func isFault(code json.RawMessage) bool {
 	status, err := strconv.Atoi(string(code))
-	return err == nil && status >= 400 && status < 500
+	return !none(code) && (err != nil || status >= 400 && status < 500)
 }
 
 // none reports whether a member is absent or null.

@@ -80,3 +80,14 @@ func FuzzGate_losesNothing(f *testing.F) {
 		require.Equal(t, stream, string(held)+string(rest))
 	})
 }
+
+func TestGate_judgesAnErrorByItsCode(t *testing.T) {
+	for code, want := range map[string]Verdict{
+		`"code":500`: Failed, `"code":null`: Failed, `"x":1`: Failed, `"code":0`: Failed,
+		`"code":400`: Token, `"code":429`: Token, `"code":"invalid"`: Token, `"code":5.5`: Token,
+	} {
+		_, v, err := OpenAI.Gate(strings.NewReader(`data: {"error":{"message":"x",`+code+"}}\n\n"), make([]byte, 4096))
+		require.NoError(t, err)
+		require.Equal(t, want, v, code)
+	}
+}
